@@ -1,0 +1,1 @@
+"""How a workload is placed on a machine: tiles, dataflow per GEMM, and the order of commands."""

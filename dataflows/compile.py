@@ -1,0 +1,126 @@
+"""A workload as one program: tilings and dataflows chosen, operations ordered, independent ones interleaved."""
+
+from collections import deque
+from collections.abc import Iterator
+from functools import partial
+
+from dataflows.lower import Lowering, Step
+from dataflows.mapping import Mapping
+from dataflows.select import choose
+from dataflows.tiling import Tiling
+from simulator.arch import Accelerator
+from simulator.schedule import Command, Program
+from workloads.fuse import fuse_vectors
+from workloads.gemm import Gemm
+from workloads.graph import Workload
+from workloads.ops import Prune, Update, Vector
+
+__all__ = ["compile_workload", "prepared"]
+
+
+def prepared(workload: Workload, mapping: Mapping) -> Workload:
+    """The workload as it will run: vector operations chained if the mapping says so."""
+    return fuse_vectors(workload) if mapping.fuse else workload
+
+
+def compile_workload(workload: Workload, accelerator: Accelerator, mapping: Mapping) -> Program:
+    """Place a (prepared) workload on an accelerator.
+
+    Raises UnsupportedError where a GEMM can't run: no dataflow takes its pattern, or no tile fits.
+    """
+    tilings = {op.name: choose(op, accelerator, mapping) for op in workload.gemms}
+    return Program(
+        ops=workload.ops,
+        choices=tuple(tilings[op.name].dataflow.value if isinstance(op, Gemm) else "" for op in workload.ops),
+        emit=partial(_emit, workload, accelerator, mapping, tilings),
+    )
+
+
+def _emit(workload: Workload, accelerator: Accelerator, mapping: Mapping, tilings: dict[str, Tiling]) -> Iterator[Command]:
+    """Commands in program order.
+
+    GEMMs, work between them, and updates are three threads, each in the workload's order. Among those whose next
+    operation has all its inputs under way, the thread that would start earliest, by estimate, emits its next step.
+    So independent operations (the weight gradient of a layer, the data gradient's way to the layer before it, an
+    update) share the machine, and the order is still a topological one.
+    """
+    lowering = Lowering(accelerator, mapping)
+    threads: tuple[deque[int], ...] = (deque(), deque(), deque())
+    for index, op in enumerate(workload.ops):
+        threads[_thread(op, mapping)].append(index)
+    needs = _needs(workload)
+    if mapping.update == "overlapped":  # in the order in which their gradients become final
+        position = {op.name: index for index, op in enumerate(workload.ops)}
+        by_gradient = sorted(threads[2], key=lambda i: max((position[n] for n in needs[workload.ops[i].name]), default=-1))
+        threads[2].clear()
+        threads[2].extend(by_gradient)
+    finished: dict[str, int] = {}  # by operation: its estimated end
+    clock = [0] * len(threads)
+    running: list[Iterator[Step] | None] = [None] * len(threads)
+    while any(threads):
+        ready: list[tuple[int, int]] = []
+        for number, thread in enumerate(threads):
+            if not thread:
+                continue
+            if running[number] is not None:
+                ready.append((clock[number], number))
+                continue
+            op = workload.ops[thread[0]]
+            if all(name in finished for name in needs[op.name]):
+                ready.append((max([clock[number], *(finished[name] for name in needs[op.name])]), number))
+        start, number = min(ready)
+        index = threads[number][0]
+        op = workload.ops[index]
+        steps = running[number]
+        if steps is None:
+            steps = running[number] = _steps(lowering, workload, index, mapping, tilings)
+        step = next(steps, None)
+        if step is None:
+            running[number] = None
+            threads[number].popleft()
+            finished[op.name] = clock[number] = start
+            continue
+        commands, cycles = step
+        clock[number] = start + cycles
+        yield from commands
+
+
+def _thread(op: Gemm | Vector | Prune | Update, mapping: Mapping) -> int:
+    match op:
+        case Gemm():
+            return 0
+        case Vector() | Prune():
+            return 1
+        case Update():
+            return 2 if mapping.update == "overlapped" else 1
+
+
+def _needs(workload: Workload) -> dict[str, tuple[str, ...]]:
+    """By operation: those that must precede it: its data, and for an update the last GEMM that reads the old weights."""
+    last_reader = {
+        operand.parameter: gemm.name for gemm in workload.gemms for operand in (gemm.a, gemm.b) if operand.parameter
+    }
+    needs: dict[str, tuple[str, ...]] = {}
+    for op in workload.ops:
+        data = tuple(workload.graph.predecessors(op.name))
+        reader = last_reader.get(op.parameter) if isinstance(op, Update) else None
+        needs[op.name] = (*data, reader) if reader else data
+    return needs
+
+
+def _steps(
+    lowering: Lowering, workload: Workload, index: int, mapping: Mapping, tilings: dict[str, Tiling]
+) -> Iterator[Step]:
+    op = workload.ops[index]
+    match op:
+        case Gemm():
+            return lowering.gemm(op, index, tilings[op.name])
+        case Vector():
+            if mapping.vector == "host":
+                lowering.skip(op)
+                return iter(())
+            return lowering.vector(op, index)
+        case Prune():
+            return lowering.prune(op, index)
+        case Update():
+            return lowering.update(op, index)

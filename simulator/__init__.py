@@ -1,0 +1,1 @@
+"""The machine: one description, and the interpreters that run a program on it."""

@@ -1,0 +1,91 @@
+"""What every engine does: take the next command, wait for its tokens, work, and keep account of each cycle."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import simpy
+from simpy.events import ProcessGenerator
+
+from simulator.arch import Accelerator, Dataflow
+from simulator.channel import Channel, Progress
+from simulator.events import Event
+from simulator.memory import MemoryPort
+from simulator.result import Counters, EngineTime, OpTime
+from simulator.schedule import Command, Engine
+from simulator.timing import MultiplyTime
+from workloads.sparsity import Pattern
+
+__all__ = ["Context", "Work", "engine"]
+
+MultiplyShape: TypeAlias = tuple[Dataflow, int, int, int, Pattern, Literal["a", "b"], bool]
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """What the engines of one run share."""
+
+    env: simpy.Environment
+    accelerator: Accelerator
+    port: MemoryPort
+    progress: dict[Engine, Progress]
+    times: dict[Engine, EngineTime]
+    ops: tuple[OpTime, ...]
+    counters: Counters = field(default_factory=Counters)
+    known: dict[MultiplyShape, MultiplyTime] = field(default_factory=dict[MultiplyShape, MultiplyTime])  # closed forms evaluated
+    events: list[Event] | None = None  # None: don't record
+    end: int = 0  # when the last command so far is finished
+
+
+Work = Callable[[Context, Any], Generator[simpy.Event, Any, tuple[int, int]]]
+"""Does a command: yields until the engine can take the next, returns (busy cycles, cycles until the result is complete)."""
+
+
+def engine(name: Engine, queue: Channel[Command | None], context: Context, work: Work) -> ProcessGenerator:
+    """The process of one engine; ends at the end of the program."""
+    env, progress, time = context.env, context.progress, context.times[name]
+    account = _Account(time)
+    finished = 0  # when its last command is complete: results come in order
+    while True:
+        command: Command | None = yield from queue.get()
+        if command is None:
+            break
+        use = context.ops[command.op]
+        stalls = use.array_stalls if name is Engine.ARRAY else None
+        account.stall("command", int(env.now), stalls)
+        for token in command.waits:
+            if progress[token.engine].visible < token.count:
+                yield progress[token.engine].reached(token.count)
+                account.stall(token.engine.value, int(env.now), stalls)
+        busy, tail = yield from work(context, command)
+        now = int(env.now)
+        account.stall("port", now - busy, stalls)
+        account.work(busy, now)
+        finished = max(finished, now + tail)
+        progress[name].finish(finished - now)
+        use.busy[name] = use.busy.get(name, 0) + busy
+        if use.start < 0 or now - busy < use.start:
+            use.start = now - busy
+        use.end = max(use.end, finished)
+        context.end = max(context.end, finished)
+        context.counters.commands += 1
+        if context.events is not None:
+            context.events.append(Event(name, command.op, now - busy, now))
+
+
+class _Account:
+    """An engine's cycles so far, all of them accounted for."""
+
+    def __init__(self, time: EngineTime) -> None:
+        self._time, self._until = time, 0
+
+    def stall(self, cause: str, until: int, also: dict[str, int] | None) -> None:
+        if (cycles := until - self._until) > 0:
+            self._time.stalls[cause] = self._time.stalls.get(cause, 0) + cycles
+            if also is not None:
+                also[cause] = also.get(cause, 0) + cycles
+        self._until = until
+
+    def work(self, busy: int, until: int) -> None:
+        self._time.busy += busy
+        self._until = until

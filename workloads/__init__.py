@@ -1,0 +1,1 @@
+"""What to compute: a training step as a DAG of GEMMs, vector operations, pruning and optimizer updates."""
