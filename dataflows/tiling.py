@@ -19,6 +19,7 @@ from workloads.sparsity import NM
 __all__ = ["Tiling", "best_tiling", "tiles"]
 
 Ints = NDArray[np.int64]
+_ORDERS: tuple[Literal["mn", "nm"], ...] = ("mn", "nm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ def tiles(gemm: Gemm, tiling: Tiling) -> Iterator[Tile]:
 
 @lru_cache(maxsize=4096)
 def best_tiling(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, pregenerate: bool) -> Tiling:
-    """The feasible tiling with the fewest estimated cycles; ties go to the larger tile.
+    """The feasible tiling with the fewest estimated cycles; near-ties go to the fewest tiles.
 
     Raises UnsupportedError where the array can't take the pattern, or where not even the smallest tile fits a buffer.
     """
@@ -80,8 +81,9 @@ def best_tiling(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, pregen
     array = _array_cycles(gemm, accelerator, dataflow, m, n, k)
     result = _results(gemm, accelerator, batch, m, n)
 
-    best: tuple[tuple[int, int, int], Tiling] | None = None
-    for order in ("mn", "nm"):
+    found: list[tuple[Ints, Ints]] = []
+    steps = batches * m_tiles * n_tiles * k_tiles
+    for order in _ORDERS:
         # An operand whose k tiles all stay in its slots is not loaded again while the inner loop runs.
         a_stays = k_tiles <= accelerator.a_buffer.slots
         b_stays = k_tiles <= accelerator.b_buffer.slots
@@ -89,25 +91,26 @@ def best_tiling(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, pregen
         b_times = np.where(b_stays & ((order == "nm") | (n_tiles == 1)), 1, m_tiles)
         loads = batches * k_tiles * (m_tiles * a_times * a_cycles + n_tiles * b_times * b_cycles)
         memory = loads + batches * m_tiles * n_tiles * result
-        steps = batches * m_tiles * n_tiles * k_tiles
         ends = a_cycles + b_cycles + result + array // steps  # the first tile's loads and the last tile's way out
-        estimate = np.maximum(array, memory) + ends
-        i = int(np.lexsort((steps, memory, estimate))[0])
-        key = (int(estimate[i]), int(memory[i]), int(steps[i]))
-        if best is None or key < best[0]:
-            best = key, Tiling(
-                dataflow=dataflow,
-                batch=int(batch[i]),
-                m=int(m[i]),
-                n=int(n[i]),
-                k=int(k[i]),
-                order=order,
-                array_cycles=int(array[i]),
-                memory_cycles=int(memory[i]),
-                cycles=int(estimate[i]),
-            )
-    assert best is not None
-    return best[1]
+        found.append((np.maximum(array, memory) + ends, memory))
+    estimate, memory = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    steps = np.tile(steps, len(_ORDERS))
+    # Among those within 1/32 of the best, the fewest tiles: a shorter program, and fewer ends that the estimate counts in
+    # full though the next operation hides them.
+    close = np.flatnonzero(estimate <= estimate.min() + estimate.min() // 32)
+    chosen = int(close[np.lexsort((estimate[close], memory[close], steps[close]))[0]])
+    order, i = _ORDERS[chosen // len(m)], chosen % len(m)
+    return Tiling(
+        dataflow=dataflow,
+        batch=int(batch[i]),
+        m=int(m[i]),
+        n=int(n[i]),
+        k=int(k[i]),
+        order=order,
+        array_cycles=int(array[i]),
+        memory_cycles=int(memory[chosen]),
+        cycles=int(estimate[chosen]),
+    )
 
 
 def _check_pattern(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> None:

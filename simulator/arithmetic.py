@@ -175,7 +175,8 @@ def compress(matrix: Values, pattern: NM, axis: int) -> Packed:
     Raises ValueError when the axis does not split into whole groups.
     """
     rows = np.moveaxis(matrix, axis, -1)
-    mask = pattern.mask(rows)
+    with np.errstate(all="ignore"):
+        mask = pattern.mask(rows)
     shape = (*rows.shape[:-1], rows.shape[-1] // pattern.group * pattern.keep)
     indices = (np.nonzero(mask)[-1] % pattern.group).astype(np.int32)
     return Packed(np.moveaxis(rows[mask].reshape(shape), -1, axis), np.moveaxis(indices.reshape(shape), -1, axis))

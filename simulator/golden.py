@@ -198,6 +198,9 @@ class _Machine:
         op, tile = self._gemm(command.op), command.tile
         if tile is None or not _inside(tile, op):
             raise GoldenError(f"Tile of {type(command).__name__} must lie within Gemm {op.name!r}, not {tile!r}")
+        step = self.pe.depth(op.pattern)
+        if tile.k.start % step or (tile.k.stop % step and tile.k.stop != op.k):
+            raise GoldenError(f"Tile of {op.name!r} must split k into whole steps of {step}, not {tile.k!r}")
         return tile
 
     def _check_slot(self, buffer: str, slot: int, command: Command) -> None:
@@ -235,9 +238,6 @@ class _Machine:
         if command.pattern != pattern or (isinstance(pattern, NM) and command.sparse != op.sparse_operand):
             wanted, got = f"{pattern} on {op.sparse_operand}", f"{command.pattern} on {command.sparse}"
             raise GoldenError(f"Multiply of {op.name!r} must use the pattern {wanted}, not {got}")
-        step = self.pe.depth(pattern)
-        if tile.k.start % step or (tile.k.stop % step and tile.k.stop != op.k):
-            raise GoldenError(f"Tile of {op.name!r} must split k into whole steps of {step}, not {tile.k!r}")
         self._check_slot("c", command.c_slot, command)
         a = self._operand("a", command.a_slot, command).content
         b = self._operand("b", command.b_slot, command).content

@@ -1,13 +1,13 @@
-"""Fusion of vector operations: a chain of element-wise work streams through the vector unit once, its intermediates never stored.
+"""Fusion of vector operations: chained element-wise work streams through the vector unit once, no intermediate stored.
 
-A group is one head (element-wise, norm or batch norm) and the element-wise operations that follow it. An operation joins
-the group that wrote a tensor it reads when
+A group is one head (element-wise, norm or batch norm) and the element-wise operations that follow it. An operation
+joins the group that wrote a tensor it reads when
 
 * both run in one phase and walk equally many elements, and the tensor is read whole;
 * every other reader of the group's tensors comes later in the program. So no path leaves the group and comes back, and
   the fused operation can stand where its last member stood, all other operations keeping their order;
-* the traffic (reads times passes, plus writes) does not grow, as it could where a batch norm's two passes would stream a
-  joined operand twice.
+* the traffic (reads times passes, plus writes) does not grow, as it could where a batch norm's two passes would stream
+  a joined operand twice.
 
 Norm before element-wise only: an element-wise operation ahead of a norm keeps its own pass.
 """
@@ -30,7 +30,7 @@ def traffic_elements(op: Vector) -> int:
 
 
 def fuse_vectors(workload: Workload) -> Workload:
-    """The workload with chains of vector operations merged. GEMMs, prunes and updates stay; fusing twice changes nothing.
+    """The workload with chains of vector operations merged; all others stay as they are. Fusing twice changes nothing.
 
     A fused operation has its first member's name and layer, the head's kind, the sum of the work, the tensors read from
     outside, and the tensors written that something outside reads or that nothing reads (results).
@@ -42,7 +42,7 @@ def fuse_vectors(workload: Workload) -> Workload:
 
 
 class _Fusion:
-    """Program positions, the operation that now stands at each (None once merged into a later one), and who uses which tensor."""
+    """Program positions with the operation now at each (None: merged into a later one), and who uses each tensor."""
 
     def __init__(self, ops: tuple[Op, ...]) -> None:
         self.slots: list[Op | None] = list(ops)
@@ -68,7 +68,7 @@ class _Fusion:
         op = self.slots[at]
         if not isinstance(op, Vector) or op.kind is not VectorKind.MAP:
             return False
-        producers = {w for t in op.reads if len(found := self.writers.get(t.name, set())) == 1 for w in found}
+        producers = {w for t in op.reads for w in self.writers.get(t.name, ())}
         for head_at in sorted(producers, reverse=True):
             head = self.slots[head_at]
             if isinstance(head, Vector) and (fused := self._fused(head_at, head, at, op)) is not None:
@@ -80,6 +80,8 @@ class _Fusion:
         if head.kind not in _HEADS or head.phase is not op.phase or _width(head) != _width(op):
             return None
         written = {t.name: t.elements for t in head.writes}
+        if any(len(self.writers[name]) > 1 for name in written):
+            return None
         if any(written.get(t.name, t.elements) != t.elements for t in op.reads):
             return None
         if any(reader < at for t in head.writes for reader in self.readers.get(t.name, ()) if reader != head_at):

@@ -1,4 +1,4 @@
-"""The trace format: gzip JSONL, a header line, then one operation a line in program order; documented in docs/trace-format.md."""
+"""The trace format: gzip JSONL, a header line, then one operation a line; documented in docs/trace-format.md."""
 
 import dataclasses
 import gzip
@@ -13,10 +13,9 @@ import cattrs
 from cattrs.strategies import configure_tagged_union
 
 from workloads.affine import Affine
-from workloads.gemm import Conv, Gemm
 from workloads.graph import Workload
-from workloads.ops import Op, Prune, Tensor, Update, Vector
-from workloads.sparsity import NM, Dense, Pattern, parse_pattern
+from workloads.ops import Op
+from workloads.sparsity import NM, Dense, parse_pattern
 
 __all__ = ["FORMAT", "VERSION", "Trace", "TraceError", "load_trace", "merge_batches", "op_record", "save_trace"]
 
@@ -47,7 +46,7 @@ class Trace:
     notes: tuple[str, ...] = ()  # what a user of the trace must know, in sentences
 
     def bind(self, batch: int | None = None) -> Workload:
-        """The workload at a batch size (default: as traced). Raises TraceError where the trace allows no other batch."""
+        """The workload at a batch (default: as traced). Raises TraceError where the trace allows no other batch."""
         wanted = self.batch if batch is None else batch
         if type(wanted) is not int or wanted < 1:
             raise TraceError(f"Trace {self.name!r}: batch must be a positive integer, not {wanted!r}")
@@ -95,7 +94,9 @@ def op_record(op: Op) -> dict[str, Any]:
     return _CONVERTER.unstructure(op, Op)  # pyright: ignore[reportArgumentType]
 
 
-def merge_batches(first: tuple[int, list[Op], int], second: tuple[int, list[Op], int]) -> tuple[list[dict[str, Any]], str]:
+def merge_batches(
+    first: tuple[int, list[Op], int], second: tuple[int, list[Op], int]
+) -> tuple[list[dict[str, Any]], str]:
     """Fit every size through two traces (batch, operations, saved elements) of one model.
 
     Returns the records and the saved elements, as functions of the batch. Raises TraceError where the two differ in
@@ -149,13 +150,13 @@ def load_trace(path: Path) -> Trace:
     if header.pop("format", None) != FORMAT:
         raise TraceError(f"Trace {str(path)!r} must begin with a header of format {FORMAT!r}")
     if (version := header.pop("version", None)) != VERSION:
-        raise TraceError(f"Trace {str(path)!r}: version must be {VERSION}, not {version!r}: written by another release of dse")
+        raise TraceError(f"Trace {str(path)!r}: version must be {VERSION}, not {version!r}: another release wrote it")
     if (count := header.pop("operations", None)) != len(records):
-        raise TraceError(f"Trace {str(path)!r} must hold {count} operations, but it holds {len(records)}: it is truncated")
+        raise TraceError(f"Trace {str(path)!r} must hold {count} operations, not {len(records)}: it is truncated")
     try:
         notes = tuple(header.pop("notes", ()))
         trace = Trace(**header, records=tuple(records), notes=notes)
         trace.bind()
-    except (TypeError, ValueError, cattrs.BaseValidationError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, cattrs.BaseValidationError) as error:
         raise TraceError(f"Trace {str(path)!r} is not valid: {error}") from error
     return trace

@@ -1,7 +1,8 @@
 """Weight pruning where the data gradient gains: BDWP in both directions, and its baseline SDWP in backward alone.
 
-BDWP takes two masks from the same dense weights: groups along the inputs I for ff, along the outputs O for bp. Each GEMM
-then has N:M along its own reduction. Both copies can be made once, when the weights are updated, and stored compressed.
+BDWP takes two masks from the same dense weights: groups along the inputs I for ff, along the outputs O for bp. Each
+GEMM then has N:M along its own reduction. Both copies can be made once, when the weights are updated, and stored
+compressed.
 """
 
 from workloads.gemm import Stage

@@ -1,8 +1,8 @@
 """FST: all three GEMMs N:M, with transposable weight masks and an unbiased pruned gradient in the weight gradient.
 
 ``dW = MVUE(dY') X``: groups lie along the positions P, which wu reduces over, so P (images x height x width, or tokens)
-must divide by M. bp reads the dense dY. The paper applies it to the two linears of each feed-forward block and trains the
-last part dense; here every GEMM layer takes it, for a trace doesn't say which linears are feed-forward.
+must divide by M. bp reads the dense dY. The paper applies it to the two linears of each feed-forward block and trains
+the last part dense; here every GEMM layer takes it, for a trace doesn't say which linears are feed-forward.
 """
 
 from workloads.gemm import Stage
@@ -18,10 +18,10 @@ _PATTERNS_2_4 = 90  # 0/1 matrices of 4 x 4 with two ones in every row and colum
 
 
 def pattern_search(pattern: NM) -> int:
-    """Element operations of the mask search on one M x M block (arXiv:2404.01847 section 5.1; code of huyz2023/2by4-pretrain).
+    """Element operations of the mask search on one M x M block (arXiv:2404.01847; its code, huyz2023/2by4-pretrain).
 
-    For 2:4 a product of the block's 16 magnitudes with all 90 patterns, then the largest score: 90*16 + 89 = 1529. Other
-    ratios have too many patterns (2:8 has over 10^8) and take the greedy search of the transposable method.
+    For 2:4 a product of the block's 16 magnitudes with all 90 patterns, then the largest score: 90*16 + 89 = 1529.
+    Other ratios have too many patterns (2:8 has over 10^8) and take the greedy search of the transposable method.
     """
     if pattern == NM(2, 4):
         return _PATTERNS_2_4 * pattern.group**2 + _PATTERNS_2_4 - 1

@@ -10,7 +10,7 @@ from workloads.methods.method import KeepDense, Method
 from workloads.ops import Op, Prune, Tensor, Update, Vector, VectorKind
 from workloads.sparsity import DENSE, NM, Producer
 
-__all__ = ["Recipe", "follow", "kept_layers", "no_search", "reduction_axis"]
+__all__ = ["Recipe", "follow", "kept_parameters", "no_search", "reduction_axis"]
 
 Side = Literal["a", "b"]
 
@@ -60,11 +60,10 @@ def weight_of(gemm: Gemm) -> str:
     return operand(gemm, side).parameter if side else ""
 
 
-def kept_layers(workload: Workload, policy: KeepDense) -> frozenset[str]:
-    """Layers that stay dense by policy.
+def kept_parameters(workload: Workload, policy: KeepDense) -> frozenset[str]:
+    """Weights that stay dense by policy, in every layer that shares them (tied weights): one weight, one treatment.
 
-    The first is the layer of the first forward GEMM with a weight, the last that of the last one; recomputed forward
-    GEMMs don't count. Layers that share a parameter with one of them (tied weights) are kept too: one weight, one treatment.
+    The first is that of the first forward GEMM with a weight, the last that of the last; recomputed GEMMs don't count.
     """
     forward = [g for g in workload.gemms if g.stage is Stage.FF and g.phase is Phase.FORWARD and weight_of(g)]
     ends = {
@@ -73,12 +72,11 @@ def kept_layers(workload: Workload, policy: KeepDense) -> frozenset[str]:
         KeepDense.LAST: forward[-1:],
         KeepDense.NONE: [],
     }[policy]
-    tied = {weight_of(gemm) for gemm in ends}
-    return frozenset(gemm.layer for gemm in workload.gemms if weight_of(gemm) in tied)
+    return frozenset(weight_of(gemm) for gemm in ends)
 
 
 def reduction_axis(gemm: Gemm) -> tuple[int, str]:
-    """Length of the run along which groups lie, and what it counts: channels at one tap of a convolution, else all of k."""
+    """Length of the run along which groups lie, and what it counts: a convolution's channels at one tap, else all k."""
     if gemm.stage is Stage.WU:
         return gemm.k, "positions"
     if gemm.conv is None:
@@ -93,24 +91,27 @@ def obstacle(gemm: Gemm, pattern: NM, side: Side, transposable: bool) -> str:
     size, unit = reduction_axis(gemm)
     if not (pattern.divides(size) and pattern.divides(gemm.k)):
         return f"{size} {unit} along the reduction are not a multiple of M={pattern.group}"
+    if gemm.stage is Stage.WU and gemm.conv is not None and gemm.conv.operand == side:
+        return "its gradient is lowered (a transposed convolution): taps shift the positions that a group would hold"
     across = gemm.m if side == "a" else gemm.n
     if transposable and not pattern.divides(across):
-        return f"a transposable mask needs both axes of the weight: {across} across are not a multiple of M={pattern.group}"
+        return f"one mask for both axes needs both divisible: {across} across are not a multiple of M={pattern.group}"
     return ""
 
 
-def source_elements(gemm: Gemm, side: Side, ops: tuple[Op, ...]) -> int:
-    """Elements of the map that an operand is, each once: a lowered operand is larger than its map.
+def source_elements(gemm: Gemm, side: Side, workload: Workload) -> int:
+    """Elements of the map that an operand is, each once: a lowered operand counts them once per tap.
 
-    Exact where some GEMM reads the same tensor as a plain matrix, as the weight gradient does with dY.
+    The smallest reading among the layer's GEMMs, for the weight gradient reads dY as a plain matrix.
     """
     tensor = operand(gemm, side).tensor
-    for other in (gemm, *(op for op in ops if isinstance(op, Gemm))):
-        for at in ("a", "b"):
-            lowered = other.conv is not None and other.conv.operand == at
-            if operand(other, at).tensor == tensor and not lowered:
-                return other.batch * other.k * (other.m if at == "a" else other.n)
-    return gemm.batch * gemm.conv.elements if gemm.conv else gemm.batch * gemm.m * gemm.k
+    sizes = [gemm.batch * gemm.conv.elements] if gemm.conv and gemm.conv.operand == side else []
+    for other in workload.gemms:
+        if other.layer == gemm.layer and other.a.tensor == tensor:
+            sizes.append(other.batch * other.m * other.k)
+        if other.layer == gemm.layer and other.b.tensor == tensor:
+            sizes.append(other.batch * other.k * other.n)
+    return min(sizes)
 
 
 def fresh(name: str, taken: set[str]) -> str:
@@ -156,15 +157,16 @@ def follow(workload: Workload, method: Method, recipe: Recipe) -> Workload:
     pattern = method.pattern
     if not isinstance(pattern, NM):
         raise ValueError(f"Method {method.name!r} must have a ratio N:M, not {str(pattern)!r}")
-    kept = kept_layers(workload, method.keep_dense)
+    kept = kept_parameters(workload, method.keep_dense)
+    kept_layers = {gemm.layer for gemm in workload.gemms if weight_of(gemm) in kept}
     trained = {op.parameter for op in workload.ops if isinstance(op, Update)}
     notices: dict[tuple[str, Stage], Notice] = {}
-    targets: dict[tuple[str, Stage], str] = {}
+    targets: dict[tuple[str, str, Stage], str] = {}
     op_names = {op.name for op in workload.ops}
     tensors = {name for op in workload.ops for name in (*read_names(op), *write_names(op))}
     ops: list[Op] = []
     for op in workload.ops:
-        if not isinstance(op, Gemm) or op.layer in kept:
+        if not isinstance(op, Gemm) or (weight_of(op) in kept if weight_of(op) else op.layer in kept_layers):
             ops.append(op)
             continue
         by_weight = op.stage in recipe.weights
@@ -186,7 +188,7 @@ def follow(workload: Workload, method: Method, recipe: Recipe) -> Workload:
         elif by_weight:
             ops.append(with_operand(op, side, replace(old, pattern=pattern, producer=Producer.UPDATE)))
         else:
-            key = (old.tensor, op.stage)
+            key = (op.layer, old.tensor, op.stage)
             if key not in targets:
                 targets[key] = fresh(f"{old.tensor}.{op.stage}.{pattern}", tensors)
                 ops.append(
@@ -195,7 +197,7 @@ def follow(workload: Workload, method: Method, recipe: Recipe) -> Workload:
                         layer=op.layer,
                         phase=op.phase,
                         pattern=pattern,
-                        source=Tensor(old.tensor, source_elements(op, side, workload.ops)),
+                        source=Tensor(old.tensor, source_elements(op, side, workload)),
                         target=targets[key],
                         rescale=recipe.rescale,
                     )

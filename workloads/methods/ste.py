@@ -1,7 +1,7 @@
 """Straight-through pruning of the forward weights, plain and with SR-STE's masked decay: only the forward GEMM gains.
 
-The mask's groups lie along the inputs I. In the data gradient ``dX = dY S_I(W)'`` the reduction runs over the outputs O,
-so the same zeros are not N:M along it, and an N:M engine computes it dense. The weight gradient goes to all of W.
+The mask's groups lie along the inputs I. In the data gradient ``dX = dY S_I(W)'`` the reduction runs over the outputs
+O, so the same zeros are not N:M along it, and an N:M engine computes it dense. The weight gradient goes to all of W.
 """
 
 from workloads.gemm import Stage
@@ -18,7 +18,7 @@ def ste(workload: Workload, method: Method) -> Workload:
 
 
 def srste(workload: Workload, method: Method) -> Workload:
-    """As `ste`; the update adds ``lambda (1-mask) w`` to the gradient (arXiv:2102.04010, equation 5 and its code)."""
+    """As `ste`; the update adds ``lambda (1-mask) w`` to the gradient (arXiv:2102.04010 and its code)."""
     return follow(workload, method, Recipe(weights=(Stage.FF,), decay=True))
 
 

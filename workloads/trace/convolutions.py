@@ -118,7 +118,7 @@ def _lower_backward(ledger: Ledger, call: Call) -> None:
         emit(ledger, call, here, name=name, lhs=small, rhs=large, sizes=sizes, target=f"{name}:out", conv=conv)
         ledger.declare(next(results), f"{name}:out", Lineage.GRADIENT, layer=layer)
     if wanted[2]:
-        _bias_gradient(ledger, call, layer, gradient, next(results))
+        _bias_gradient(ledger, layer, gradient, next(results))
 
 
 def _gather(
@@ -171,7 +171,7 @@ def _geometry(
     taps: tuple[int, ...],
     stride: tuple[int, ...],
 ) -> Conv | None:
-    """The 2D geometry, axes of one position and one tap left out; None where more than two are left or strides differ."""
+    """The 2D geometry, trivial axes left out; None where more than two are left or their strides differ."""
     axes = list(zip(source, taps, shape.small, stride, strict=True))
     folded = [axis for axis in axes if axis[:3] != (1, 1, 1)]
     images = shape.images
@@ -197,7 +197,7 @@ def _geometry(
     )
 
 
-def _bias_gradient(ledger: Ledger, call: Call, layer: str, gradient: torch.Tensor, result: torch.Tensor) -> None:
+def _bias_gradient(ledger: Ledger, layer: str, gradient: torch.Tensor, result: torch.Tensor) -> None:
     name = ledger.unique(f"{layer}/bias_gradient")
     reads = ledger.reads([(gradient, elements(gradient))])
     written = Tensor(f"{name}:out", result.numel())

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_map
 
 from workloads.formats.trace_file import TraceError
@@ -50,7 +50,7 @@ def takes_batch(build: Callable[..., Any]) -> bool:
 def build_example(
     build: Callable[..., Any], *, name: str, batch: int, input_shape: tuple[int, ...] | None, real: bool
 ) -> Example:
-    """Call the builder, with its tensors on the meta device unless `real`. Raises TraceError that tells what it returned."""
+    """Call the builder, on the meta device unless `real`. Raises TraceError that tells what it returned."""
     arguments = {"batch": batch} if takes_batch(build) else {}
     try:
         with torch.device("cpu" if real else "meta"):
@@ -90,7 +90,7 @@ def fake_example(example: Example, mode: FakeTensorMode, *, name: str, batch: in
     def fake(tensor: torch.Tensor, shape: tuple[int, ...] | None = None) -> torch.Tensor:
         if id(tensor) in memo:
             return memo[id(tensor)]
-        if isinstance(tensor, UninitializedTensorMixin):
+        if is_lazy(tensor):
             raise TraceError(f"Model {name!r} has lazy parameters: its builder must run it once")
         if tensor.layout is not torch.strided:
             raise TraceError(f"Tensors of model {name!r} must be dense (strided), not {tensor.layout}")
@@ -118,7 +118,8 @@ def fake_example(example: Example, mode: FakeTensorMode, *, name: str, batch: in
         return fake(value) if isinstance(value, torch.Tensor) else value
 
     for module in example.module.modules():
-        for store in (module._parameters, module._buffers):
+        stores: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for store in stores:
             for key, tensor in store.items():
                 if tensor is not None:
                     store[key] = fake(tensor)

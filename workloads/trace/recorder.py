@@ -2,6 +2,7 @@
 """The dispatch mode that sees every operation of a step, and finds its phase, its layer and its forward operation."""
 
 import sys
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,14 @@ from workloads.trace.vectors import lower_vector
 
 __all__ = ["Recorder", "UnsupportedOperationError"]
 
-_NOT_LOWERED = ("scaled_dot_product", "flash_attention", "efficient_attention", "mkldnn_rnn", "_scaled_mm", "_grouped_mm")
+_NOT_LOWERED = (
+    "scaled_dot_product",
+    "flash_attention",
+    "efficient_attention",
+    "mkldnn_rnn",
+    "_scaled_mm",
+    "_grouped_mm",
+)
 
 
 class UnsupportedOperationError(Exception):
@@ -65,7 +73,7 @@ class Recorder(TorchDispatchMode):
             seen.add(node)
             todo.extend(following for following, _ in node.next_functions)
             if hasattr(node, "_forward_cls"):
-                node.register_prehook(lambda _, number=node._sequence_nr(): self._in_backward(number))
+                node.register_prehook(partial(self._in_backward, node._sequence_nr()))
 
     def layer_of(self, error: BaseException) -> str:
         """The layer in which an exception arose."""
@@ -106,7 +114,9 @@ class Recorder(TorchDispatchMode):
     def _check(self, func: Any, kwargs: dict[str, Any]) -> None:
         name = func.name()
         if any(word in name for word in _NOT_LOWERED):
-            raise UnsupportedOperationError(f"{name} has no GEMM form here; use the plain (eager, math) form of the layer")
+            raise UnsupportedOperationError(
+                f"{name} has no GEMM form here; use the plain (eager, math) form of the layer"
+            )
         device = kwargs.get("device")
         if device is not None and torch.device(device).type not in ("cpu", "meta"):
             # going on would end the process in a build of PyTorch without that device
@@ -123,7 +133,7 @@ class Recorder(TorchDispatchMode):
         return Phase.BACKWARD, layer, forwards
 
     def _register(self, phase: Phase, layer: str) -> tuple[Phase, str, list[Product]]:
-        number, enabled = torch.autograd._get_sequence_nr() - 1, torch.is_grad_enabled()
+        number, enabled = torch._C._autograd._get_sequence_nr() - 1, torch.is_grad_enabled()
         if number not in self._forwards:
             self._forwards[number] = (layer, [])
             if not enabled:  # inside a custom autograd function, whose operations share its node
@@ -138,7 +148,7 @@ class Recorder(TorchDispatchMode):
             return self._backward_layer, []
         return self._forwards.get(node._sequence_nr(), (self._backward_layer, []))
 
-    def _in_backward(self, number: int) -> None:
+    def _in_backward(self, number: int, *_: Any) -> None:
         self._backward_layer = self._forwards.get(number, (self._backward_layer, []))[0]
 
     def _enter(self, name: str) -> Any:

@@ -2,6 +2,7 @@
 """One training step under the recorder: forward, loss, backward, and an update for each trained parameter."""
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from workloads.formats.trace_file import TraceError
 from workloads.gemm import Phase
@@ -20,7 +20,7 @@ from workloads.trace.example import Example, build_example, fake_example, takes_
 from workloads.trace.recorder import Recorder
 from workloads.trace.values import Ledger, Lineage
 
-__all__ = ["Step", "fake_mode", "record_step", "run_model"]
+__all__ = ["Step", "fake_mode", "record_step", "total_loss", "tracing"]
 
 _AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _VALUE_ERRORS = ("DataDependentOutputException", "DynamicOutputShapeException", "GuardOnDataDependentSymNode")
@@ -47,11 +47,15 @@ def record_step(
 
     def attempt(real: bool) -> Step:
         example = build_example(build, name=name, batch=batch, input_shape=input_shape, real=real)
+        own = None if takes_batch(build) else example.batch
         try:
-            return _record(example, name=name, dtype=dtype, optimizer=optimizer, batch=None if takes_batch(build) else batch)
-        except TraceError:
+            return _record(example, name=name, dtype=dtype, optimizer=optimizer, batch=None if own is None else batch)
+        except TraceError as error:
             if real or not example.small:
-                raise
+                hint = (
+                    "" if own in (None, batch) else f" (the builder takes no batch, and its example inputs have {own})"
+                )
+                raise TraceError(f"{error}{hint}") from error.__cause__
         return attempt(real=True)  # the meta device may be what failed; the second error is the model's own
 
     try:
@@ -68,15 +72,21 @@ def fake_mode() -> FakeTensorMode:
 
 
 @contextlib.contextmanager
-def run_model(mode: FakeTensorMode, watcher: TorchDispatchMode | contextlib.AbstractContextManager[Any]) -> Iterator[None]:
-    """The settings under which a step is extracted: attention as plain products, layers without fused CPU kernels."""
-    fused = torch._C._get_mkldnn_enabled()
+def tracing(mode: FakeTensorMode, watcher: contextlib.AbstractContextManager[Any]) -> Iterator[None]:
+    """The settings under which a step is extracted: attention as plain products, layers without fused CPU kernels.
+
+    Warnings of the model and PyTorch's own log of a failed operation are held back: the error says it.
+    """
+    fused, log = torch._C._get_mkldnn_enabled(), logging.getLogger("torch._subclasses.fake_tensor")
+    silent = log.disabled
     torch._C._set_mkldnn_enabled(False)
+    log.disabled = True
     try:
         with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH), torch.enable_grad(), mode, watcher:
             warnings.simplefilter("ignore")
             yield
     finally:
+        log.disabled = silent
         torch._C._set_mkldnn_enabled(fused)
 
 
@@ -118,14 +128,15 @@ def _record(example: Example, *, name: str, dtype: str, optimizer: str, batch: i
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if storage._cdata not in persistent and storage._cdata not in saved:
+        weight = ledger.known(tensor) and ledger.value(tensor).lineage is Lineage.WEIGHT  # its casts and masked copies
+        if not weight and storage._cdata not in persistent and storage._cdata not in saved:
             saved[storage._cdata] = storage.nbytes() // tensor.element_size()
             alive.append(storage)
         return tensor
 
     recorder = Recorder(module, ledger)
     try:
-        with run_model(mode, recorder):
+        with tracing(mode, recorder):
             with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), _autocast(dtype):
                 loss = total_loss(module(*example.args, **example.kwargs))
             if loss is None:
@@ -162,7 +173,9 @@ def _autocast(dtype: str) -> contextlib.AbstractContextManager[Any]:
 
 def _failure(name: str, recorder: Recorder, error: Exception) -> str:
     direction = "backward" if recorder.phase is Phase.BACKWARD else "forward"
-    text = f"Model {name!r} failed in {direction} at layer {recorder.layer_of(error)!r}: {type(error).__name__}: {error}"
+    text = (
+        f"Model {name!r} failed in {direction} at layer {recorder.layer_of(error)!r}: {type(error).__name__}: {error}"
+    )
     if any(kind in type(error).__name__ for kind in _VALUE_ERRORS):
         text += " (a step is traced without values: what the model decides by a tensor's content can't be known)"
     return text.strip()

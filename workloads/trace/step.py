@@ -48,9 +48,7 @@ def trace_step(
     from workloads.trace.run import record_step
 
     def record(size: int) -> "Step":
-        return record_step(
-            build, name=name, batch=size, input_shape=input_shape, dtype=dtype, optimizer=optimizer
-        )
+        return record_step(build, name=name, batch=size, input_shape=input_shape, dtype=dtype, optimizer=optimizer)
 
     first = record(batch)
     records, saved, notes = _as_function_of_batch(record, first, batch)
@@ -74,7 +72,9 @@ def _as_function_of_batch(
     """Records with sizes as functions of the batch, or None and why it can't be."""
     try:
         second = record(batch + 1)
-        records, saved = merge_batches((batch, first.ops, first.saved_elements), (batch + 1, second.ops, second.saved_elements))
+        records, saved = merge_batches(
+            (batch, first.ops, first.saved_elements), (batch + 1, second.ops, second.saved_elements)
+        )
         return records, saved, ()
     except TraceError as error:
         reason = str(error)
@@ -83,9 +83,16 @@ def _as_function_of_batch(
             two, three = record(2), record(3)
             records, saved = merge_batches((2, two.ops, two.saved_elements), (3, three.ops, three.saved_elements))
             merged = Trace(
-                name="", batch=1, batch_scalable=True, optimizer="", dtype="", source="", torch="", saved_elements=saved,
+                name="",
+                batch=1,
+                batch_scalable=True,
+                optimizer="",
+                dtype="",
+                source="",
+                torch="",
+                saved_elements=saved,
                 records=tuple(records),
-            )  # fmt: skip
+            )
             if _products(merged.bind().ops) == _products(first.ops):
                 more = len(two.ops) - len(first.ops)
                 return records, saved, (f"at batch 1 the model runs {more} vector operations less than the trace has",)

@@ -13,27 +13,30 @@ from workloads.trace.values import Ledger, Lineage, elements
 __all__ = ["is_constant", "kind_of", "lower_vector"]
 
 _CONSTANTS = (  # literals: their content is known without data
-    "arange", "empty", "empty_like", "empty_strided", "empty_permuted", "eye", "full", "full_like", "linspace", "new_empty",
-    "new_empty_strided", "new_full", "new_ones", "new_zeros", "ones", "ones_like", "scalar_tensor", "zeros", "zeros_like",
-    "fill_", "zero_", "tril_indices", "triu_indices", "lift_fresh_copy",
+    "arange", "empty", "empty_like", "empty_strided", "empty_permuted", "eye", "full", "full_like", "linspace",
+    "new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros", "ones", "ones_like", "scalar_tensor",
+    "zeros", "zeros_like", "fill_", "zero_", "tril_indices", "triu_indices", "lift_fresh_copy",
 )  # fmt: skip
 _OVERWRITES = ("copy_", "normal_", "uniform_", "bernoulli_", "random_", "exponential_", "fill_", "zero_")
 _NORMS = (
-    "batch_norm", "layer_norm", "group_norm", "rms_norm", "softmax", "var", "var_mean", "std", "std_mean", "logsumexp",
+    "batch_norm", "layer_norm", "group_norm", "rms_norm", "softmax", "var", "var_mean", "std", "std_mean",
+    "logsumexp",
 )  # fmt: skip
 _REDUCTIONS = (
-    "sum", "mean", "amax", "amin", "max", "min", "argmax", "argmin", "prod", "any", "all", "norm", "linalg_vector_norm",
-    "nll_loss_forward", "nll_loss2d_forward", "count_nonzero", "median", "mode", "nansum", "aminmax",
+    "sum", "mean", "amax", "amin", "max", "min", "argmax", "argmin", "prod", "any", "all", "norm",
+    "linalg_vector_norm", "nll_loss_forward", "nll_loss2d_forward", "count_nonzero", "median", "mode", "nansum",
+    "aminmax",
 )  # fmt: skip
 _POOLS = ("pool", "upsample", "im2col", "col2im", "unfold_backward", "grid_sampler")
 _MOVES = (
-    "clone", "copy_", "cat", "stack", "index", "index_select", "gather", "scatter", "embedding", "embedding_dense_backward",
-    "select_backward", "slice_backward", "constant_pad_nd", "roll", "flip", "repeat", "index_put", "index_add", "index_copy",
-    "select_scatter", "slice_scatter", "diagonal_scatter", "as_strided_scatter", "scatter_add", "scatter_reduce", "take",
-    "masked_select", "masked_scatter", "topk", "sort", "kthvalue", "nonzero", "reflection_pad", "replication_pad", "unfold",
-    "nll_loss_backward", "nll_loss2d_backward", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "repeat_interleave",
-    "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d", "replication_pad2d", "rot90", "one_hot",
-    "tril", "triu", "diag_embed", "diagonal_backward", "value_selecting_reduction_backward", "index_select_backward",
+    "clone", "copy_", "cat", "stack", "index", "index_select", "gather", "scatter", "embedding",
+    "embedding_dense_backward", "select_backward", "slice_backward", "constant_pad_nd", "roll", "flip", "repeat",
+    "index_put", "index_add", "index_copy", "select_scatter", "slice_scatter", "diagonal_scatter",
+    "as_strided_scatter", "scatter_add", "scatter_reduce", "take", "masked_select", "masked_scatter", "topk", "sort",
+    "kthvalue", "nonzero", "reflection_pad", "replication_pad", "unfold", "nll_loss_backward", "nll_loss2d_backward",
+    "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "repeat_interleave", "reflection_pad1d",
+    "reflection_pad2d", "reflection_pad3d", "replication_pad1d", "replication_pad2d", "rot90", "one_hot", "tril",
+    "triu", "diag_embed", "diagonal_backward", "value_selecting_reduction_backward", "index_select_backward",
 )  # fmt: skip
 _GATHERS = ("embedding", "index", "index_select", "gather", "take", "nll_loss_forward", "nll_loss2d_forward")
 _SHAPE_ONLY = {  # arguments that the operation takes for their shape, or not at all
@@ -70,7 +73,7 @@ def lower_vector(ledger: Ledger, call: Call) -> None:
     if all(tensor.numel() == 1 and not tensor.is_floating_point() for tensor in written):
         _declare_counters(ledger, call, fresh)
         return
-    sources = _sources(ledger, call, mutated)
+    sources = _sources(call, mutated)
     reads = ledger.reads(sources)
     lineage, parameters = _lineage(ledger, call, [tensor for tensor, _ in sources])
     name = ledger.unique(name)
@@ -148,7 +151,7 @@ def _whole(tensor: torch.Tensor) -> bool:
     return tensor.numel() * tensor.element_size() >= tensor.untyped_storage().nbytes()
 
 
-def _sources(ledger: Ledger, call: Call, mutated: list[torch.Tensor]) -> list[tuple[torch.Tensor, int]]:
+def _sources(call: Call, mutated: list[torch.Tensor]) -> list[tuple[torch.Tensor, int]]:
     """Tensors that the operation reads, and how many elements of each."""
     skipped = [call.argument(name) for name in _SHAPE_ONLY.get(call.operation, ()) if call.has(name)]
     if call.operation == "native_batch_norm_backward" and _training(call):

@@ -1,4 +1,4 @@
-"""Shipped traces, read without PyTorch; `python -m workloads.zoo.regenerate` makes them again from the definitions there."""
+"""Shipped traces, read without PyTorch; `python -m workloads.zoo.regenerate` makes them again."""
 
 from pathlib import Path
 

@@ -38,7 +38,8 @@ def vit_b16(batch: int = 1) -> _Built:
     """ViT-B/16, 224x224, 1000 classes (arXiv:2010.11929)."""
     from transformers import ViTConfig, ViTForImageClassification
 
-    config = ViTConfig(num_labels=1000, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    config = ViTConfig(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    config.num_labels = 1000
     pixels, labels = _images(batch, 224)
     return ViTForImageClassification(config), {"pixel_values": pixels, "labels": labels}
 
@@ -56,7 +57,9 @@ def gpt2(batch: int = 1) -> _Built:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False)
-    return GPT2LMHeadModel(config), _tokens(batch, 1024)
+    model = GPT2LMHeadModel(config)
+    model.loss_type = "ForCausalLM"  # the loss it would fall back to with a warning
+    return model, _tokens(batch, 1024)
 
 
 def llama_1b(batch: int = 1) -> _Built:

@@ -1,4 +1,4 @@
-"""Trace the zoo's models again: ``python -m workloads.zoo.regenerate [name ...]``; the same versions give the same bytes."""
+"""Trace the zoo's models again, to the same bytes: ``python -m workloads.zoo.regenerate [name ...]``."""
 
 import sys
 import time

@@ -1,0 +1,1 @@
+"""The explorer: design points, sweeps, the store, and the command line."""
