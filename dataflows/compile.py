@@ -97,9 +97,7 @@ def _thread(op: Gemm | Vector | Prune | Update, mapping: Mapping) -> int:
 
 def _needs(workload: Workload) -> dict[str, tuple[str, ...]]:
     """By operation: those that must precede it: its data, and for an update the last GEMM that reads the old weights."""
-    last_reader = {
-        operand.parameter: gemm.name for gemm in workload.gemms for operand in (gemm.a, gemm.b) if operand.parameter
-    }
+    last_reader = {operand.parameter: gemm.name for gemm in workload.gemms for operand in (gemm.a, gemm.b) if operand.parameter}
     needs: dict[str, tuple[str, ...]] = {}
     for op in workload.ops:
         data = tuple(workload.graph.predecessors(op.name))
@@ -108,9 +106,7 @@ def _needs(workload: Workload) -> dict[str, tuple[str, ...]]:
     return needs
 
 
-def _steps(
-    lowering: Lowering, workload: Workload, index: int, mapping: Mapping, tilings: dict[str, Tiling]
-) -> Iterator[Step]:
+def _steps(lowering: Lowering, workload: Workload, index: int, mapping: Mapping, tilings: dict[str, Tiling]) -> Iterator[Step]:
     op = workload.ops[index]
     match op:
         case Gemm():

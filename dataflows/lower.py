@@ -131,7 +131,7 @@ class Lowering:
                 )
                 commands.append(store)
                 self._c.free[slot_c] = done = self._done(store)
-                stored[done.engine] = done.count
+                stored[done.engine] = done.commands
             yield commands, estimate
         self._finish(op, stored)
 
@@ -162,7 +162,7 @@ class Lowering:
         commands.append(load)
         ready = self._done(load)
         if operand.parameter:
-            self._weight_reads.setdefault(operand.parameter, {})[ready.engine] = ready.count
+            self._weight_reads.setdefault(operand.parameter, {})[ready.engine] = ready.commands
         if pruned_at_use(op, side, pregenerate=self._map.pregenerate):
             assert isinstance(op.pattern, NM)
             prune = cmd.Prune(
@@ -196,7 +196,7 @@ class Lowering:
                 if last and written:
                     self._work_out(index, slot, len(op.writes), ceil_div(written, chunks), {done}, stored, commands)
                 else:
-                    stored = {done.engine: done.count}
+                    stored = {done.engine: done.commands}
                 yield commands, self._estimate(ceil_div(read + written * last, chunks))
         self._finish(op, stored)
 
@@ -297,14 +297,12 @@ class Lowering:
         )
         commands.append(store)
         self._work.free[slot] = done = self._done(store)
-        stored[done.engine] = done.count
+        stored[done.engine] = done.commands
 
 
 def gemm_tiles(op: Gemm, tiling: Tiling) -> int:
     """How many tiles a tiling has."""
-    return (
-        ceil_div(op.batch, tiling.batch) * ceil_div(op.m, tiling.m) * ceil_div(op.n, tiling.n) * ceil_div(op.k, tiling.k)
-    )
+    return ceil_div(op.batch, tiling.batch) * ceil_div(op.m, tiling.m) * ceil_div(op.n, tiling.n) * ceil_div(op.k, tiling.k)
 
 
 def _merge(into: dict[Engine, int], more: dict[Engine, int]) -> None:
@@ -317,5 +315,5 @@ def _waits(tokens: set[Wait | None], more: dict[Engine, int] | None = None) -> t
     latest = dict(more or {})
     for token in tokens:
         if token is not None:
-            latest[token.engine] = max(latest.get(token.engine, 0), token.count)
+            latest[token.engine] = max(latest.get(token.engine, 0), token.commands)
     return tuple(Wait(engine, latest[engine]) for engine in Engine if engine in latest)

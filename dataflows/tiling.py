@@ -118,7 +118,9 @@ def _check_pattern(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> 
         raise UnsupportedError(Unsupported(f"pe.group for pattern {gemm.pattern}", gemm.pattern.group, accelerator.pe.group))
     registers = stationary_registers(accelerator, dataflow, gemm.pattern, gemm.sparse_operand)
     if registers > accelerator.pe.registers:
-        raise UnsupportedError(Unsupported(f"pe.registers for {gemm.pattern} in {dataflow}", registers, accelerator.pe.registers))
+        raise UnsupportedError(
+            Unsupported(f"pe.registers for {gemm.pattern} in {dataflow}", registers, accelerator.pe.registers)
+        )
 
 
 def _sizes(total: int, unit: int) -> list[int]:
@@ -149,7 +151,13 @@ def _candidates(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tup
 
 
 def _operand(
-    gemm: Gemm, side: Literal["a", "b"], accelerator: Accelerator, batch: Ints, positions: Ints, depth: Ints, pregenerate: bool
+    gemm: Gemm,
+    side: Literal["a", "b"],
+    accelerator: Accelerator,
+    batch: Ints,
+    positions: Ints,
+    depth: Ints,
+    pregenerate: bool,
 ) -> tuple[Ints, Ints]:
     """Bytes in the buffer, and cycles of a load (or of pruning it, if that is slower), for each candidate."""
     keys = list(zip(batch.tolist(), positions.tolist(), depth.tolist(), strict=True))
@@ -182,11 +190,11 @@ def _array_cycles(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, m: I
     total = np.zeros(len(m), np.int64)
     for m_edge, n_edge, k_edge in itertools.product((False, True), repeat=3):
         count = np.ones(len(m), np.int64)
-        sizes: list[Ints] = []
+        tile: list[Ints] = []
         for edge, size, whole in ((m_edge, m, gemm.m), (n_edge, n, gemm.n), (k_edge, k, gemm.k)):
             rest = whole % size
             count *= (rest > 0) if edge else whole // size
-            sizes.append(np.where(rest > 0, rest, size) if edge else size)
-        time = multiply_time(accelerator, dataflow, *sizes, gemm.pattern, gemm.sparse_operand, k < gemm.k)
+            tile.append(np.where(rest > 0, rest, size) if edge else size)
+        time = multiply_time(accelerator, dataflow, tile[0], tile[1], tile[2], gemm.pattern, gemm.sparse_operand, k < gemm.k)
         total += count * time.occupancy
     return total * gemm.batch

@@ -73,7 +73,9 @@ def tensor_bytes(tensors: tuple[Tensor, ...], accelerator: Accelerator) -> int:
     return sum(ceil_div(tensor.elements * accelerator.pe.number.result_bits, 8) for tensor in tensors)
 
 
-def update_bytes(op: Update | Prune, accelerator: Accelerator, elements: int, *, pregenerate: bool) -> tuple[int, int, int, int]:
+def update_bytes(
+    op: Update | Prune, accelerator: Accelerator, elements: int, *, pregenerate: bool
+) -> tuple[int, int, int, int]:
     """(runs in, bytes in, runs out, bytes out) of `elements` elements of an update or an online pruning."""
     number = accelerator.pe.number
     if isinstance(op, Prune):

@@ -71,7 +71,7 @@ def _messages(error: BaseException, thing: str, path: str) -> list[str]:
             found += _messages(inner, thing, step)
         return found
     if isinstance(error, ForbiddenExtraKeysError):
-        known = [name for name in getattr(error.cl, "__dataclass_fields__", ())]
+        known = [str(name) for name in getattr(error.cl, "__dataclass_fields__", ())]
         return [
             f"{thing} has no field {f'{path}.{extra}' if path else extra!r}{_suggest(extra, known)}"
             for extra in sorted(error.extra_fields)

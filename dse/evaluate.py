@@ -131,7 +131,10 @@ class Run:
             "multipliers": accelerator.multipliers,
             "storage_bits": accelerator.storage_bits,
             **{f"{stage}_cycles": int(stages[stage]) for stage in STAGES},
-            **{f"array_{cause}_cycles": int(self.table[f"array_{cause}"].sum()) for cause in ("compute", "latency", "bandwidth", "shift", "fill")},
+            **{
+                f"array_{cause}_cycles": int(self.table[f"array_{cause}"].sum())
+                for cause in ("compute", "latency", "bandwidth", "shift", "fill")
+            },
             **{f"array_wait_{cause}_cycles": cycles for cause, cycles in sorted(array.stalls.items())},
             **result.counters.as_dict(),
             "dense_fallbacks": len(self.workload.notices),

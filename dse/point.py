@@ -19,7 +19,7 @@ from workloads.zoo import load_workload_trace
 __all__ = ["MODEL", "Point", "make_point", "trace_digest", "trace_of", "workload_of"]
 
 MODEL = version("nmdse")
-"""The release whose results a store holds; part of each point's key, so that results of another release are not taken for it."""
+"""The release; part of each point's key, so that a store never passes off another release's results as this one's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,15 +4,29 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from typing import Any
 
 from simulator.formats import FORMATS, NumberFormat
 from workloads.sparsity import NM, Pattern
 
-__all__ = ["Accelerator", "Array", "Buffer", "Dataflow", "Dram", "Pe", "Pruner", "Sequencer", "Updater", "VectorUnit", "ceil_div", "leaf_fields"]
+__all__ = [
+    "Accelerator",
+    "Array",
+    "Buffer",
+    "Dataflow",
+    "Dram",
+    "Pe",
+    "Pruner",
+    "Sequencer",
+    "Updater",
+    "VectorUnit",
+    "ceil_div",
+    "leaf_fields",
+]
 
 
-def ceil_div(a: int, b: int) -> int:
-    """The least integer not below a/b. Works on numpy integer arrays too."""
+def ceil_div(a: Any, b: Any) -> Any:
+    """The least integer not below a/b, for integers and for numpy integer arrays."""
     return -(-a // b)
 
 

@@ -149,9 +149,7 @@ def multiply_dense(number: NumberFormat, lanes: int, sums: Values, a: Values, b:
     return sums
 
 
-def multiply_sparse(
-    number: NumberFormat, lanes: int, sums: Values, packed: Packed, dense: Values, pattern: NM
-) -> Values:
+def multiply_sparse(number: NumberFormat, lanes: int, sums: Values, packed: Packed, dense: Values, pattern: NM) -> Values:
     """``sums + packed dense`` in the order above: packed (batch, rows, kept) selects from dense (batch, k, cols).
 
     For a sparse B operand pass everything transposed: products commute.

@@ -61,5 +61,3 @@ class Progress:
         self.visible += 1
         while self._waiting and self._waiting[0][0] <= self.visible:
             heappop(self._waiting)[2].succeed()
-
-

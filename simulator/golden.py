@@ -50,9 +50,9 @@ def execute(program: Program, tensors: Mapping[str, Values], accelerator: Accele
     machine = _Machine(program, tensors, accelerator)
     finished: Counter[Engine] = Counter()
     for command in program:
-        for wait in command.waits:
-            if wait.count > finished[wait.engine]:
-                raise GoldenError(f"Wait {tuple(wait)!r} of {command!r} must name commands before it, not a later one")
+        for engine, count in command.waits:
+            if count > finished[engine]:
+                raise GoldenError(f"Wait ({engine.value}, {count}) of {command!r} must name commands before it, not later")
         machine.step(command)
         finished[command.engine] += 1
     return machine.results()
@@ -150,9 +150,7 @@ class _Machine:
                 self.work[command.slot] = command.op  # it may write without having read
             case Prune() | Update() | Store(engine=Engine.STORE_WORK):
                 if self.work.get(command.slot) != command.op:
-                    raise GoldenError(
-                        f"Slot {command.slot} of buffer 'work' must hold operation {command.op} for {command!r}"
-                    )
+                    raise GoldenError(f"Slot {command.slot} of buffer 'work' must hold operation {command.op} for {command!r}")
             case Store():
                 self._store(command)
             case _:
@@ -179,13 +177,9 @@ class _Machine:
         matrix, dtype = self.tensors[key], operand_dtype(self.pe.number)
         shape = (op.batch, op.m, op.k) if side == "a" else (op.batch, op.k, op.n)
         if matrix.shape != shape or matrix.dtype != dtype:
-            raise ValueError(
-                f"Tensor {key!r} must be {dtype} of shape {shape}, not {matrix.dtype} of shape {matrix.shape}"
-            )
+            raise ValueError(f"Tensor {key!r} must be {dtype} of shape {shape}, not {matrix.dtype} of shape {matrix.shape}")
         if quantize(self.pe.number, matrix).tobytes() != matrix.tobytes():
-            raise ValueError(
-                f"Tensor {key!r} must hold only {self.pe.format} values as quantize makes them, not others"
-            )
+            raise ValueError(f"Tensor {key!r} must hold only {self.pe.format} values as quantize makes them, not others")
         return matrix
 
     def _gemm(self, index: int) -> Gemm:
@@ -205,27 +199,21 @@ class _Machine:
 
     def _check_slot(self, buffer: str, slot: int, command: Command) -> None:
         if not 0 <= slot < self.slots[buffer]:
-            raise GoldenError(
-                f"Slot of buffer {buffer!r} must be below {self.slots[buffer]}, not {slot} in {command!r}"
-            )
+            raise GoldenError(f"Slot of buffer {buffer!r} must be below {self.slots[buffer]}, not {slot} in {command!r}")
 
     def _operand(self, side: Literal["a", "b"], slot: int, command: Multiply | Prune) -> _Operand:
         region = _region(command.op, side, self._tile(command))
         held = self.operands.get((side, slot))
         if held is None or held.region != region:
             found = "an unloaded slot" if held is None else held.region
-            raise GoldenError(
-                f"Slot {slot} of buffer {side!r} must hold {region} for {type(command).__name__}, not {found}"
-            )
+            raise GoldenError(f"Slot {slot} of buffer {side!r} must hold {region} for {type(command).__name__}, not {found}")
         return held
 
     def _prune(self, command: Prune, side: Literal["a", "b"]) -> None:
         op, held = self._gemm(command.op), self._operand(side, command.slot, command)
         pattern = op.a.pattern if side == "a" else op.b.pattern
         if command.pattern != pattern:
-            raise GoldenError(
-                f"Prune of operand {side} of {op.name!r} must use its pattern {pattern}, not {command.pattern}"
-            )
+            raise GoldenError(f"Prune of operand {side} of {op.name!r} must use its pattern {pattern}, not {command.pattern}")
         if isinstance(held.content, Packed):
             raise GoldenError(f"Slot {command.slot} of buffer {side!r} must be dense for Prune, not pruned already")
         if command.elements != held.content.size:
@@ -263,9 +251,7 @@ class _Machine:
         held = self.sums.get(command.c_slot)
         if held is None or held.region != region or held.reduced != tile.k.start:
             found = "an empty slot" if held is None else f"{held.region} up to k={held.reduced}"
-            raise GoldenError(
-                f"Slot {command.c_slot} of buffer 'c' must hold {region} up to k={tile.k.start}, not {found}"
-            )
+            raise GoldenError(f"Slot {command.c_slot} of buffer 'c' must hold {region} up to k={tile.k.start}, not {found}")
         return held.values
 
     def _store(self, command: Store) -> None:
@@ -273,11 +259,8 @@ class _Machine:
         held = self.sums.get(command.slot)
         if held is None or held.region != region or held.reduced != op.k:
             found = "an empty slot" if held is None else f"{held.region} up to k={held.reduced}"
-            raise GoldenError(
-                f"Slot {command.slot} of buffer 'c' must hold {region} up to k={op.k} for Store, not {found}"
-            )
+            raise GoldenError(f"Slot {command.slot} of buffer 'c' must hold {region} up to k={op.k} for Store, not {found}")
         if self.stored[command.op][region.box].any():
             raise GoldenError(f"Output {op.c!r} of {op.name!r} must be stored once, not again at {region}")
         self.outputs[command.op][region.box] = to_result(self.pe.number, held.values)
         self.stored[command.op][region.box] = True
-        del self.sums[command.slot]

@@ -38,7 +38,7 @@ class MemoryPort:
 
     def _decide(self, _: simpy.Event) -> None:
         self._deciding = False
-        _, _, cycles, granted = heappop(self._waiting)
+        _requested, _rank, cycles, granted = heappop(self._waiting)
         self._free_at = int(self._env.now) + cycles
         self.busy_cycles += cycles
         granted.succeed()

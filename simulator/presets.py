@@ -4,7 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from simulator.arch import Accelerator, Array, Buffer, Dataflow, Dram, Pe, Pruner, Sequencer, Updater, VectorUnit, leaf_fields
+from simulator.arch import (
+    Accelerator,
+    Array,
+    Buffer,
+    Dataflow,
+    Dram,
+    Pe,
+    Pruner,
+    Sequencer,
+    Updater,
+    VectorUnit,
+    leaf_fields,
+)
 
 __all__ = ["PRESETS", "Preset", "Provenance"]
 
@@ -36,7 +48,9 @@ class Preset:
     def __post_init__(self) -> None:
         fields = set(leaf_fields(self.accelerator)) - {"name"}
         if missing := fields ^ set(self.provenance):
-            raise ValueError(f"Preset {self.accelerator.name!r} must give the provenance of each field once, not of {sorted(missing)}")
+            raise ValueError(
+                f"Preset {self.accelerator.name!r} must give the provenance of each field once, not of {sorted(missing)}"
+            )
 
     @property
     def sourced(self) -> int:
@@ -65,7 +79,9 @@ _MACHINE = {  # what no source gives for any of them: the same modelling assumpt
     "sequencer.dispatch_cycles": _assumed("one command per cycle"),
     "sequencer.queue_depth": _assumed("commands are tiles: a few suffice to decouple the engines"),
     "sequencer.token_latency": _assumed("one register"),
-    "implicit_im2col": _assumed("address generation on chip; no source says that SAT or its like expand feature maps in memory"),
+    "implicit_im2col": _assumed(
+        "address generation on chip; no source says that SAT or its like expand feature maps in memory"
+    ),
 }
 
 _SAT = Preset(
@@ -110,7 +126,9 @@ _SAT = Preset(
             "pruner.lanes": _sourced(_SORE),
             "updater.lanes": _assumed(f"as many as SORE has; {_RECALL}"),
             "vector.lanes": _assumed("as many as the updater; no source says where normalisation and activations run"),
-            "dram.bytes_per_second": _assumed("one of the board's four DDR4-2400 channels, 19.2 GB/s; how many SAT uses is unknown"),
+            "dram.bytes_per_second": _assumed(
+                "one of the board's four DDR4-2400 channels, 19.2 GB/s; how many SAT uses is unknown"
+            ),
             "dram.burst_bytes": _assumed("BL8 on a 64-bit DDR4 channel"),
         }
     ),

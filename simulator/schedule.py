@@ -41,10 +41,10 @@ class Engine(StrEnum):
 
 
 class Wait(NamedTuple):
-    """A dependency token: the command starts once `engine` has finished `count` commands of this program."""
+    """A dependency token: the command starts once `engine` has finished `commands` commands of this program."""
 
     engine: Engine
-    count: int
+    commands: int
 
 
 class Tile(NamedTuple):

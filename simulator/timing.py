@@ -5,14 +5,23 @@ buffered: while it streams, the next fold's stationary operands shift in and the
 
 OS: a fold computes ``rows x cols x I`` outputs (I independent outputs interleaved per PE); the reduction streams past.
     step  = beats * max(I, accumulate latency)         or what the a/b buffers need to deliver its operands, if more
-    shift = rows * I * ceil(cols * accumulator bits / c buffer width)     results out, earlier partial sums in
+    shift = rows * interleave * ceil(cols * accumulator bits / c buffer width)     results out, earlier partial sums in:
+            of all accumulators, used or not, so that a fold's results have left before the next fold's come, whatever
+            the next fold is (an edge, another command's)
 WS: a fold holds ``rows`` steps of the reduction for `cols` columns of B; m streams past (IS: of A; n streams past).
     step  = beats * max(I, accumulate latency) for I of the streamed positions; one beat has no dependence within a PE
     shift = rows * registers used * ceil(cols * stored bits / buffer width)
+    hop   = from a position's first beat in a row to its first beat in the row below: its beats there, and an addition
+    The folds go through all columns before the next part of the reduction. A position enters again when its partial
+    sum, after `rows` hops, is in the c buffer: `rows * hop + pe.latency - accumulate latency + 1` cycles later.
+
+A column runs a cycle behind its neighbour, and a row a hop behind the row above (one cycle in OS). The next command may
+have a smaller hop: it must not catch up, so the array stays occupied for the rows' cycles beyond one each. A sum is in the
+c buffer (WS, IS), or in the shift register (OS), a cycle after it is in its accumulator.
 
 Example, WS, 2x2 int8 array, dense, m=3, k=2, n=2, accumulate latency 1, multiply latency 1 (one fold):
     cycle 0-1 weights shift in | 2 m0 enters row 0 | 3 m1, and m0 enters row 1 | 4 m2 | 5 m2 in row 1 ...
-    occupancy = 2 + 3 = 5; the last sum leaves (rows-1) + (cols-1) + latency = 1 + 1 + 2 = 4 cycles later.
+    occupancy = 2 + 3 = 5; the last sum is in the buffer (rows-1) + (cols-1) + latency = 1 + 1 + 2 = 4 cycles later.
 
 All sizes may be numpy integer arrays of one shape; the results then are arrays too.
 """
@@ -39,7 +48,7 @@ class MultiplyTime:
     latency: Size  # waiting for the accumulate latency: too few independent outputs
     bandwidth: Size  # waiting for the a, b or c buffer's ports
     shift: Size  # stationary operands or results that shift for longer than the fold streams
-    fill: Size  # the first fold's operands; the whole of every fold's ends where the array is single buffered
+    fill: Size  # the first fold's operands, rows behind by more than a cycle; all of each fold's ends if single buffered
     tail: Size  # skew, pipeline and the last results' way out
 
     @property
@@ -126,7 +135,7 @@ def _output_stationary(
     steps = ceil_div(k, pe.depth(pattern))
     a_cycles = ceil_div(array.rows * _step_bits(accelerator, "a", pattern, sparse), accelerator.a_buffer.bits_per_cycle)
     b_cycles = ceil_div(array.cols * _step_bits(accelerator, "b", pattern, sparse), accelerator.b_buffer.bits_per_cycle)
-    result_cycles = _result_cycles(accelerator)
+    shift = array.rows * pe.interleave * _result_cycles(accelerator)
 
     def folds(count: Size, interleaved: Size) -> _Folds:
         dependent = pe.beats(pattern) * np.maximum(interleaved, pe.accumulate_latency)
@@ -136,20 +145,18 @@ def _output_stationary(
             steps * pe.beats(pattern) * interleaved,
             steps * dependent,
             steps * np.maximum(dependent, ports),
-            array.rows * interleaved * result_cycles,
+            shift,
         )
 
-    full, rest = folds(short * (long // pe.interleave), pe.interleave), folds(short * (long % pe.interleave > 0), long % pe.interleave)
+    full, rest = (
+        folds(short * (long // pe.interleave), pe.interleave),
+        folds(short * (long % pe.interleave > 0), long % pe.interleave),
+    )
     skew = array.rows + array.cols - 2 + pe.latency
-    first = np.where(full.count > 0, full.shift, rest.shift)
-    last = np.where(rest.count > 0, rest.shift, full.shift)
-    head = np.where(accumulate, 1, 0)
+    head = np.where(accumulate, shift, 0)
     if array.double_buffered:
-        fill, tail = head * first, skew + last
-    else:
-        fill = sum(part.count * (head * part.shift + skew + part.shift) for part in (full, rest))
-        tail = 0
-    return _total(accelerator, (full, rest), fill, tail)
+        return _total(accelerator, (full, rest), head, skew + shift)
+    return _total(accelerator, (full, rest), (full.count + rest.count) * (head + skew + shift), 0)
 
 
 def _operand_stationary(
@@ -185,14 +192,14 @@ def _operand_stationary(
         stream = blocks * max(beats * wait, pe.interleave * port_cycles)
         stream = stream + (rest > 0) * np.maximum(beats * wait_rest, rest * port_cycles)
         hop = (beats - 1) * np.maximum(np.minimum(time, pe.interleave), pe.accumulate_latency) + pe.accumulate_latency
-    tail = (array.rows - 1) * hop + array.cols - 1 + pe.latency
+    skew = array.rows + array.cols - 2 + pe.latency
+    behind = (array.rows - 1) * (hop - 1)
     folds = _Folds(k_folds * column_folds, time * beats, dependent, stream, shift)
     if not array.double_buffered:
-        return _total(accelerator, (folds,), folds.count * (shift + tail), 0)
-    total = _total(accelerator, (folds,), shift, tail)
-    # Partial sums of one k fold must have left the array before the next k fold of the same columns takes them up.
-    slot = np.maximum(stream, shift)
-    waiting = np.where(k_folds > 1, np.maximum(ceil_div(tail, column_folds) - slot, 0), 0) * folds.count
+        return _total(accelerator, (folds,), folds.count * (shift + behind + skew), 0)
+    total = _total(accelerator, (folds,), shift + behind, skew)
+    again = array.rows * hop + pe.latency - pe.accumulate_latency + 1
+    waiting = (k_folds - 1) * np.maximum(again - column_folds * np.maximum(stream, shift), 0)
     return MultiplyTime(
         compute=total.compute,
         latency=total.latency + waiting,

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from workloads.gemm import Gemm, Phase, require_positive
 from workloads.sparsity import NM
 
-__all__ = ["OPTIMIZERS", "Op", "Optimizer", "Prune", "Tensor", "Update", "Vector", "VectorKind"]
+__all__ = ["OPTIMIZERS", "Op", "Optimizer", "Prune", "Tensor", "Update", "Vector", "VectorKind", "streaming_work"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,12 @@ class VectorKind(StrEnum):
     REDUCE = "reduce"  # many elements to few: sums, means, bias gradients
     POOL = "pool"  # windows
     MOVE = "move"  # copies, gathers, scatters, concatenation
+
+
+def streaming_work(kind: VectorKind, reads: tuple[Tensor, ...], writes: tuple[Tensor, ...]) -> int:
+    """Element operations of vector work that streams its tensors: those read or those written, twice for NORM."""
+    elements = max(sum(tensor.elements for tensor in reads), sum(tensor.elements for tensor in writes))
+    return 2 * elements if kind is VectorKind.NORM else elements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,9 @@ class Context:
     times: dict[Engine, EngineTime]
     ops: tuple[OpTime, ...]
     counters: Counters = field(default_factory=Counters)
-    known: dict[MultiplyShape, MultiplyTime] = field(default_factory=dict[MultiplyShape, MultiplyTime])  # closed forms evaluated
+    known: dict[MultiplyShape, MultiplyTime] = field(
+        default_factory=dict[MultiplyShape, MultiplyTime]
+    )  # closed forms evaluated
     events: list[Event] | None = None  # None: don't record
     end: int = 0  # when the last command so far is finished
 
@@ -54,8 +56,8 @@ def engine(name: Engine, queue: Channel[Command | None], context: Context, work:
         stalls = use.array_stalls if name is Engine.ARRAY else None
         account.stall("command", int(env.now), stalls)
         for token in command.waits:
-            if progress[token.engine].visible < token.count:
-                yield progress[token.engine].reached(token.count)
+            if progress[token.engine].visible < token.commands:
+                yield progress[token.engine].reached(token.commands)
                 account.stall(token.engine.value, int(env.now), stalls)
         busy, tail = yield from work(context, command)
         now = int(env.now)

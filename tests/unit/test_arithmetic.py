@@ -219,10 +219,10 @@ def test_sgd_equals_scalars_in_the_stated_order(seed, name, masked):
     gradient = ar.quantize(number, rng.normal(size=(7, 5)))
     mask = rng.random((7, 5)) < 0.5 if masked else None
     weight, velocity, copy = ar.sgd_momentum(
-        w, v, gradient, number, lr=0.1, momentum=0.9, weight_decay=5e-4, mask=mask, decay=2e-4
+        w, v, gradient, number, lr=0.1, momentum=0.9, weight_decay=0.3, mask=mask, decay=0.7
     )
     assert weight.dtype == velocity.dtype == F32
-    lr, mu, wd, decay = F32(0.1), F32(0.9), F32(5e-4), F32(2e-4)
+    lr, mu, wd, decay = F32(0.1), F32(0.9), F32(0.3), F32(0.7)
     for i, old in np.ndenumerate(w):
         g = F32(F32(gradient[i]) + F32(wd * old))
         if mask is not None and not mask[i]:

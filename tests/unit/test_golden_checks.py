@@ -24,8 +24,7 @@ def gemm(m, n, k, pattern):
 def commands(op, m_size, n_size, k_size):
     """Tiles in m, n, k order, each loaded anew into slot 0 of a and b, summed in slot 1 of c."""
     spans = [
-        [range(s, s + size) for s in range(0, total, size)]
-        for size, total in ((m_size, op.m), (n_size, op.n), (k_size, op.k))
+        [range(s, s + size) for s in range(0, total, size)] for size, total in ((m_size, op.m), (n_size, op.n), (k_size, op.k))
     ]
     mine, dma = {"op": 0, "waits": ()}, {"runs": 1, "run_bytes": 1}
     for m, n, k in itertools.product(*spans):
@@ -43,7 +42,7 @@ def commands(op, m_size, n_size, k_size):
 
 def example(pattern=DENSE):
     op = gemm(4, 4, 16, pattern)
-    return op, list(commands(op, 2, 2, 8))
+    return op, list(commands(op, 2, 2, 4))
 
 
 def check(op, listed):
@@ -88,7 +87,7 @@ def test_naming_another_tile_raises(kind):
         (Load, {"slot": -1}, "Slot of buffer 'a' must be below 2, not -1"),
         (Load, {"tile": None}, "Tile of Load must lie within Gemm 'g', not None"),
         (Prune, {"pattern": NM(1, 4)}, "must use its pattern 2:4, not 1:4"),
-        (Prune, {"elements": 3}, "must count 16 elements, not 3"),
+        (Prune, {"elements": 3}, "must count 8 elements, not 3"),
         (Prune, {"buffer": "a"}, "must use its pattern dense, not 2:4"),
         (Store, {"slot": 0}, "not an empty slot"),
         (Store, {"waits": (Wait(Engine.STORE_C, 1),)}, "must name commands before it"),
@@ -109,10 +108,10 @@ def test_order_and_repetition_are_checked():
     with pytest.raises(GoldenError, match="must be stored once"):
         check(op, listed + listed)
     first, second = [c for c in listed if isinstance(c, Multiply)][:2]
-    with pytest.raises(GoldenError, match=r"up to k=16 for Store, not .* up to k=8"):
+    with pytest.raises(GoldenError, match=r"up to k=16 for Store, not .* up to k=4"):
         check(op, [*listed[: listed.index(first) + 1], listed[stores[0]]])
     begin = replace(second, accumulate=False)
-    with pytest.raises(GoldenError, match="must accumulate from k=8, not begin there"):
+    with pytest.raises(GoldenError, match="must accumulate from k=4, not begin there"):
         check(op, [begin if c is second else c for c in listed])
     op = gemm(2, 2, 6, NM(1, 3))
     with pytest.raises(GoldenError, match="must split k into whole steps of 3"):

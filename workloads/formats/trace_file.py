@@ -5,7 +5,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from cattrs.strategies import configure_tagged_union
 
 from workloads.affine import Affine
 from workloads.graph import Workload
-from workloads.ops import Op
+from workloads.ops import Op, Vector, streaming_work
 from workloads.sparsity import NM, Dense, parse_pattern
 
 __all__ = ["FORMAT", "VERSION", "Trace", "TraceError", "load_trace", "merge_batches", "op_record", "save_trace"]
@@ -75,6 +75,10 @@ _CONVERTER = _converter()
 
 
 def _structure(record: Mapping[str, Any]) -> Op:
+    if record["op"] == "vector" and "work" not in record:
+        op = _structure({**record, "work": 0})
+        assert isinstance(op, Vector)
+        return replace(op, work=streaming_work(op.kind, op.reads, op.writes))
     return _CONVERTER.structure(record, Op)  # pyright: ignore[reportArgumentType]
 
 
@@ -94,9 +98,15 @@ def op_record(op: Op) -> dict[str, Any]:
     return _CONVERTER.unstructure(op, Op)  # pyright: ignore[reportArgumentType]
 
 
-def merge_batches(
-    first: tuple[int, list[Op], int], second: tuple[int, list[Op], int]
-) -> tuple[list[dict[str, Any]], str]:
+def _record_without_work(op: Op) -> dict[str, Any]:
+    """Leave out work that follows from the tensors: as the larger of two sizes it isn't linear in the batch."""
+    record = op_record(op)
+    if isinstance(op, Vector) and op.work == streaming_work(op.kind, op.reads, op.writes):
+        del record["work"]
+    return record
+
+
+def merge_batches(first: tuple[int, list[Op], int], second: tuple[int, list[Op], int]) -> tuple[list[dict[str, Any]], str]:
     """Fit every size through two traces (batch, operations, saved elements) of one model.
 
     Returns the records and the saved elements, as functions of the batch. Raises TraceError where the two differ in
@@ -106,7 +116,7 @@ def merge_batches(
     if len(ops0) != len(ops1):
         raise TraceError(f"the model runs {len(ops0)} operations at batch {b0} but {len(ops1)} at {b1}")
     try:
-        records = [_fit(op_record(x), op_record(y), b0, b1) for x, y in zip(ops0, ops1, strict=True)]
+        records = [_fit(_record_without_work(x), _record_without_work(y), b0, b1) for x, y in zip(ops0, ops1, strict=True)]
         return records, str(Affine.fit((b0, saved0), (b1, saved1)))
     except ValueError as error:
         raise TraceError(str(error)) from error

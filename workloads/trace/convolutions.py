@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from workloads.gemm import Conv, Phase, Stage
-from workloads.ops import Tensor, Vector, VectorKind
+from workloads.ops import Tensor, Vector, VectorKind, streaming_work
 from workloads.trace.call import Call
 from workloads.trace.products import Place, add_bias, emit, place, product_name, remember
 from workloads.trace.values import Ledger, Lineage, elements
@@ -121,18 +121,14 @@ def _lower_backward(ledger: Ledger, call: Call) -> None:
         _bias_gradient(ledger, layer, gradient, next(results))
 
 
-def _gather(
-    ledger: Ledger, call: Call, at: Place, name: str, shape: _Shape, data: torch.Tensor, weight: torch.Tensor
-) -> None:
+def _gather(ledger: Ledger, call: Call, at: Place, name: str, shape: _Shape, data: torch.Tensor, weight: torch.Tensor) -> None:
     """From the large side to the small one: one GEMM over all taps."""
     sizes = (shape.groups, shape.positions, shape.small_channels, math.prod(shape.taps) * shape.large_channels)
     conv = _geometry(shape, "a", shape.large, shape.large_channels, shape.taps, shape.stride)
     emit(ledger, call, at, name=name, lhs=data, rhs=weight, sizes=sizes, target=f"{name}:out", conv=conv)
 
 
-def _scatter(
-    ledger: Ledger, call: Call, at: Place, name: str, shape: _Shape, data: torch.Tensor, weight: torch.Tensor
-) -> None:
+def _scatter(ledger: Ledger, call: Call, at: Place, name: str, shape: _Shape, data: torch.Tensor, weight: torch.Tensor) -> None:
     """From the small side to the large one: one GEMM per phase of the large side, without the stride's zeros."""
     one = (1,) * len(shape.taps)
     for i, taps in enumerate(phases(shape.taps, shape.stride, shape.dilation)):
@@ -208,7 +204,7 @@ def _bias_gradient(ledger: Ledger, layer: str, gradient: torch.Tensor, result: t
             phase=Phase.BACKWARD,
             kind=VectorKind.REDUCE,
             operation="sum",
-            work=max(sum(tensor.elements for tensor in reads), written.elements),
+            work=streaming_work(VectorKind.REDUCE, reads, (written,)),
             reads=reads,
             writes=(written,),
         )

@@ -36,7 +36,7 @@ class Example:
     @property
     def small(self) -> bool:
         """Whether the module can be built with real tensors at little cost."""
-        return sum(p.numel() * p.element_size() for p in self.module.parameters()) < _MAX_RETRY_BYTES
+        return sum(p.numel() * p.element_size() for p in self.module.parameters() if not is_lazy(p)) < _MAX_RETRY_BYTES
 
 
 def takes_batch(build: Callable[..., Any]) -> bool:
@@ -118,7 +118,7 @@ def fake_example(example: Example, mode: FakeTensorMode, *, name: str, batch: in
         return fake(value) if isinstance(value, torch.Tensor) else value
 
     for module in example.module.modules():
-        stores: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        stores: list[Any] = [module._parameters, module._buffers]
         for store in stores:
             for key, tensor in store.items():
                 if tensor is not None:

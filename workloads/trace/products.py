@@ -7,7 +7,7 @@ from typing import TypeAlias
 import torch
 
 from workloads.gemm import Conv, Gemm, Operand, Phase, Role, Stage
-from workloads.ops import Tensor, Vector, VectorKind
+from workloads.ops import Tensor, Vector, VectorKind, streaming_work
 from workloads.trace.call import Call, Product
 from workloads.trace.values import Ledger, Lineage, elements
 
@@ -70,16 +70,12 @@ def place(ledger: Ledger, call: Call, lhs: torch.Tensor, rhs: torch.Tensor, size
     for forward in candidates:
         for weight in weights:
             if names[weight] == forward.parameter and _gradient(ledger, (lhs, rhs)[1 - weight]):
-                return Place(
-                    stage=Stage.BP, layer=forward.layer, suffix=forward.suffix, parameter=names[weight], weight=weight
-                )
+                return Place(stage=Stage.BP, layer=forward.layer, suffix=forward.suffix, parameter=names[weight], weight=weight)
     if candidates:
         _, m, n, k = sizes
         fitting = [f for f in candidates if {m, n} == {f.k, f.n} and k == f.m]
         for forward in fitting or candidates[:1]:
-            return Place(
-                stage=Stage.WU, layer=forward.layer, suffix=forward.suffix, parameter=forward.parameter, weight=None
-            )
+            return Place(stage=Stage.WU, layer=forward.layer, suffix=forward.suffix, parameter=forward.parameter, weight=None)
     if weights and not call.forwards:
         weight = weights[-1]
         return Place(stage=Stage.BP, layer=call.layer, suffix=None, parameter=names[weight], weight=weight)
@@ -153,7 +149,7 @@ def add_bias(
             phase=call.phase,
             kind=VectorKind.MAP,
             operation="bias_add",
-            work=max(sum(tensor.elements for tensor in reads), written.elements),
+            work=streaming_work(VectorKind.MAP, reads, (written,)),
             reads=reads,
             writes=(written,),
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._C._autograd import _get_sequence_nr
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from workloads.gemm import Phase
@@ -114,9 +115,7 @@ class Recorder(TorchDispatchMode):
     def _check(self, func: Any, kwargs: dict[str, Any]) -> None:
         name = func.name()
         if any(word in name for word in _NOT_LOWERED):
-            raise UnsupportedOperationError(
-                f"{name} has no GEMM form here; use the plain (eager, math) form of the layer"
-            )
+            raise UnsupportedOperationError(f"{name} has no GEMM form here; use the plain (eager, math) form of the layer")
         device = kwargs.get("device")
         if device is not None and torch.device(device).type not in ("cpu", "meta"):
             # going on would end the process in a build of PyTorch without that device
@@ -133,7 +132,7 @@ class Recorder(TorchDispatchMode):
         return Phase.BACKWARD, layer, forwards
 
     def _register(self, phase: Phase, layer: str) -> tuple[Phase, str, list[Product]]:
-        number, enabled = torch._C._autograd._get_sequence_nr() - 1, torch.is_grad_enabled()
+        number, enabled = _get_sequence_nr() - 1, torch.is_grad_enabled()
         if number not in self._forwards:
             self._forwards[number] = (layer, [])
             if not enabled:  # inside a custom autograd function, whose operations share its node

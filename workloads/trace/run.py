@@ -52,9 +52,7 @@ def record_step(
             return _record(example, name=name, dtype=dtype, optimizer=optimizer, batch=None if own is None else batch)
         except TraceError as error:
             if real or not example.small:
-                hint = (
-                    "" if own in (None, batch) else f" (the builder takes no batch, and its example inputs have {own})"
-                )
+                hint = "" if own in (None, batch) else f" (the builder takes no batch, and its example inputs have {own})"
                 raise TraceError(f"{error}{hint}") from error.__cause__
         return attempt(real=True)  # the meta device may be what failed; the second error is the model's own
 
@@ -173,9 +171,7 @@ def _autocast(dtype: str) -> contextlib.AbstractContextManager[Any]:
 
 def _failure(name: str, recorder: Recorder, error: Exception) -> str:
     direction = "backward" if recorder.phase is Phase.BACKWARD else "forward"
-    text = (
-        f"Model {name!r} failed in {direction} at layer {recorder.layer_of(error)!r}: {type(error).__name__}: {error}"
-    )
+    text = f"Model {name!r} failed in {direction} at layer {recorder.layer_of(error)!r}: {type(error).__name__}: {error}"
     if any(kind in type(error).__name__ for kind in _VALUE_ERRORS):
         text += " (a step is traced without values: what the model decides by a tensor's content can't be known)"
     return text.strip()

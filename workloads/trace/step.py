@@ -72,9 +72,7 @@ def _as_function_of_batch(
     """Records with sizes as functions of the batch, or None and why it can't be."""
     try:
         second = record(batch + 1)
-        records, saved = merge_batches(
-            (batch, first.ops, first.saved_elements), (batch + 1, second.ops, second.saved_elements)
-        )
+        records, saved = merge_batches((batch, first.ops, first.saved_elements), (batch + 1, second.ops, second.saved_elements))
         return records, saved, ()
     except TraceError as error:
         reason = str(error)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from workloads.ops import Tensor, Vector, VectorKind
+from workloads.ops import Tensor, Vector, VectorKind, streaming_work
 from workloads.trace.call import Call, tensors
 from workloads.trace.values import Ledger, Lineage, elements
 
@@ -88,10 +88,8 @@ def lower_vector(ledger: Ledger, call: Call) -> None:
         writes[target] = Tensor(target, elements(tensor))
         ledger.declare(tensor, target, own_lineage, parameters=own_parameters, layer=call.layer)
     kind = kind_of(call)
-    work = max(sum(t.elements for t in reads), sum(t.elements for t in writes.values()))
-    if kind is VectorKind.NORM:
-        work *= 2
-    elif kind is VectorKind.POOL:
+    work = streaming_work(kind, reads, tuple(writes.values()))
+    if kind is VectorKind.POOL:
         work = max(work, _window_reads(call))
     ledger.ops.append(
         Vector(
@@ -161,8 +159,7 @@ def _sources(call: Call, mutated: list[torch.Tensor]) -> list[tuple[torch.Tensor
     sources = [(tensor, elements(tensor)) for tensor in call.inputs if not any(tensor is other for other in skipped)]
     if call.operation in _GATHERS and sources:
         picked = call.argument("target") if call.has("target") else call.results[0]
-        table, count = sources[0]
-        sources[0] = (table, min(count, picked.numel()))
+        sources[0] = (sources[0][0], picked.numel())
     return sources
 
 

@@ -1,0 +1,63 @@
+# Two commands do everything on a fresh machine: `make sweep` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: sweep test test-full lint bench studies zoo clean help
+
+help:
+	@echo "make sweep      install, evaluate 240 design points for ResNet-18, print the Pareto front, write a report"
+	@echo "make test       install, run the test suite"
+	@echo "make test-full  the long tests too (every zoo model traced again)"
+	@echo "make lint       ruff, pyright, import rules"
+	@echo "make bench      speed, as ratios in one run (installs scalesim in an environment of its own)"
+	@echo "make studies    regenerate the studies under reports/studies"
+	@echo "make zoo        trace the shipped workloads again (needs PyTorch)"
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV) || (echo "error: python3 -m venv must work: on Debian, apt-get install python3-venv" >&2; exit 2)
+
+# Stamps: what was installed, from which pyproject.toml.
+$(VENV)/.installed-core: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed-core
+	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet --editable '.[torch,dev]'
+	touch $@
+
+# The report test looks at the page in a real browser. Without root the test says that it was skipped.
+$(VENV)/.installed-browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || [ "$$(id -u)" != 0 ] || \
+	  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null)
+	mkdir -p $(VENV) && touch $@
+
+sweep: $(VENV)/.installed-core
+	$(BIN)/dse sweep resnet18 --out out/resnet18 --jobs $(JOBS)
+
+test: $(VENV)/.installed-dev $(VENV)/.installed-browser
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+test-full: $(VENV)/.installed-dev $(VENV)/.installed-browser
+	$(BIN)/python -m pytest -n auto
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.event_machine
+
+studies: $(VENV)/.installed-core
+	$(BIN)/python -m reports.studies.sat_speedup
+
+zoo: $(VENV)/.installed-dev
+	$(BIN)/python -m workloads.zoo.regenerate
+
+clean:
+	rm -rf out build *.egg-info .pytest_cache .ruff_cache .hypothesis

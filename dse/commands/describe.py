@@ -1,0 +1,54 @@
+"""`dse list` and `dse show`: what there is, and what it is made of."""
+
+from rich.table import Table
+
+from dse.commands.options import AcceleratorArg, Set, out, settings_from
+from dse.point import make_point, trace_of
+from dse.render import print_accelerator, si
+from dse.space import read_space, shipped_spaces
+from simulator.presets import PRESETS
+from workloads.methods import METHODS
+from workloads.zoo import zoo_names
+
+__all__ = ["list_command", "show_command"]
+
+
+def list_command() -> None:
+    """List accelerators, workloads, methods, dataflows and spaces."""
+
+    def table(title: str, rows: list[tuple[str, str]]) -> None:
+        shown = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
+        shown.add_column(style="cyan", no_wrap=True)
+        shown.add_column()
+        for row in rows:
+            shown.add_row(*row)
+        out.print(shown)
+        out.print()
+
+    table("accelerators (dse show NAME)", [(name, preset.about) for name, preset in PRESETS.items()])
+    workloads: list[tuple[str, str]] = []
+    for name in zoo_names():
+        step = trace_of(name).bind()
+        macs = f"{si(step.dense_macs() / step.batch)}MAC per step and image"
+        workloads.append((name, f"{macs}, {step.parameters / 1e6:.1f} M parameters, {trace_of(name).optimizer}"))
+    table("workloads", workloads)
+    table("methods", [(info.usage, info.description) for info in METHODS.values()])
+    table(
+        "dataflows (--dataflow, mapping.ff, .bp, .wu, .aa)",
+        [
+            ("os", "output stationary: rows m, columns n, time k"),
+            ("ws", "weight stationary: rows k, columns n, time m"),
+            ("is", "input stationary: rows k, columns m, time n"),
+            ("best", "the fastest of those that the array has, for each layer and stage"),
+        ],
+    )
+    table(
+        "spaces (dse sweep NAME)",
+        [(name, f"{len(read_space(name)):,} points: {read_space(name).title}") for name in shipped_spaces()],
+    )
+
+
+def show_command(accelerator: AcceleratorArg, changes: Set = None) -> None:
+    """Show every field of an accelerator, and whether it is sourced or assumed. Example: `dse show sat-vcu1525`"""
+    settings = settings_from(accelerator, "resnet18", "dense", 1, "best", changes)
+    print_accelerator(out, make_point(settings).accelerator)

@@ -1,0 +1,74 @@
+"""What commands share: the consoles, common options, and settings of a point from what was typed."""
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+
+from dse.config import ConfigError, parse_value
+from dse.folder import SweepFolder
+from dse.store import StoreError
+from workloads.zoo import zoo_names
+
+__all__ = ["AcceleratorArg", "Batch", "Method", "Set", "err", "out", "settings_from", "status", "write_text"]
+
+_WIDTH_OF_FILES = 140  # columns where the output is not a terminal
+
+out, err = Console(emoji=False), Console(stderr=True, emoji=False)
+if not out.is_terminal:
+    out.width = _WIDTH_OF_FILES
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Change a field: `pe.group=8`, `dram.bytes_per_second=76800000000`, `mapping.pregenerate=false`. Repeatable.",
+    ),
+]
+Method = Annotated[str, typer.Option(help="Training method, as in `dense`, `srste:2:4`, `bdwp:2:8`; see `dse list`.")]
+Batch = Annotated[int, typer.Option(help="Images (sequences) per step.")]
+AcceleratorArg = Annotated[str, typer.Argument(help="A preset, a .toml file, or a point of a sweep: `out/sweep#117`.")]
+
+
+def settings_from(
+    accelerator: str, workload: str, method: str, batch: int, dataflow: str, changes: list[str] | None
+) -> dict[str, Any]:
+    """Flat settings of a point from the command line; `FOLDER#N` brings those of a sweep's point, which options override."""
+    folder, hash_sign, number = accelerator.rpartition("#")
+    if hash_sign:
+        if not number.isdecimal():
+            raise ConfigError(f"Accelerator {accelerator!r} must be FOLDER#N with the number of a point, as in out/sweep#117")
+        settings = SweepFolder(Path(folder)).load_space()[0].pointsettings_from(int(number))
+        given = click.get_current_context()
+        for name, value in (("workload", workload), ("method", method), ("batch", batch)):
+            if given.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+                settings[name] = value
+    elif not workload:
+        raise ConfigError(f"Argument 'workload' must be a trace file or one of: {', '.join(zoo_names())}")
+    else:
+        settings = {"accelerator": accelerator, "workload": workload, "method": method, "batch": batch}
+    if dataflow != "best":
+        settings["mapping.dataflow"] = dataflow
+    for change in changes or ():
+        name, equals, value = change.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"Option '--set' must be FIELD=VALUE, as in pe.group=8, not {change!r}")
+        path = name if name.startswith(("accelerator.", "mapping.")) else f"accelerator.{name}"
+        settings[path] = parse_value(value)
+    return settings
+
+
+def status(text: str) -> AbstractContextManager[object]:
+    """A spinner with a text, on a terminal."""
+    return err.status(text) if err.is_terminal else nullcontext()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file. Raises StoreError where it can't be written."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"File {str(path)!r} must be writable: {error.strerror}") from None

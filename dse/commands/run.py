@@ -1,0 +1,62 @@
+"""`dse run`: one training step on one accelerator."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dse.commands.options import AcceleratorArg, Batch, Method, Set, out, settings_from, write_text
+from dse.config import ConfigError
+from dse.evaluate import Run, evaluate
+from dse.export import run_as_json, trace_events
+from dse.point import make_point
+from dse.render import print_run
+from simulator.schedule import Unsupported
+
+__all__ = ["run_command"]
+
+
+def run_command(
+    accelerator: AcceleratorArg,
+    workload: Annotated[
+        str, typer.Argument(help="A shipped trace (`dse list`) or a trace file; not needed for `FOLDER#N`.")
+    ] = "",
+    method: Method = "dense",
+    batch: Batch = 1,
+    dataflow: Annotated[str, typer.Option(help="best, os, ws or is.")] = "best",
+    changes: Set = None,
+    fidelity: Annotated[str, typer.Option(help="event: every command on the event-driven machine.")] = "event",
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON on standard output.")] = False,
+    top: Annotated[int, typer.Option(min=1, help="Rows of the operation table.")] = 25,
+    everything: Annotated[bool, typer.Option("--all", help="All operations.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write the operation table here.")] = None,
+    timeline: Annotated[Path | None, typer.Option(help="Write an event trace here, for chrome://tracing or Perfetto.")] = None,
+    baseline: Annotated[bool, typer.Option(help="Also run dense, for the speed-up.")] = True,
+) -> None:
+    """Run one training step on one accelerator, and say where its time goes.
+
+    Example: `dse run sat-vcu1525 resnet18 --method bdwp:2:8 --batch 16 --set pe.accumulate_latency=6`
+    """
+    if fidelity != "event":
+        raise ConfigError(f"Option '--fidelity' must be event, not {fidelity!r}")
+    settings = settings_from(accelerator, workload, method, batch, dataflow, changes)
+    point = make_point(settings)
+    done = evaluate(point, record_events=timeline is not None)
+    if isinstance(done, Unsupported):
+        raise ConfigError(f"Point can't run {point.workload!r}: {done}")
+    dense: Run | None = None
+    if baseline and point.method != "dense":
+        other = evaluate(make_point(settings | {"method": "dense"}))
+        dense = other if isinstance(other, Run) else None
+    if csv is not None:
+        write_text(csv, done.table.to_csv(index=False))
+    if timeline is not None:
+        write_text(timeline, json.dumps(trace_events(done)))
+    if as_json:
+        typer.echo(json.dumps(run_as_json(done, dense, settings), indent=1))
+        return
+    print_run(out, done, dense, top=0 if everything else top)
+    written = [str(path) for path in (csv, timeline) if path is not None]
+    if written:
+        out.print(f"wrote {', '.join(written)}", highlight=False)

@@ -1,0 +1,224 @@
+"""What a person reads in the terminal: a run's tables, a sweep's front, an accelerator's fields."""
+
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from dse.evaluate import STAGES, Run
+from dse.space import Objective
+from simulator.arch import Accelerator, leaf_fields
+from simulator.presets import PRESETS
+from simulator.schedule import Engine
+
+__all__ = ["print_accelerator", "print_front", "print_run", "si"]
+
+_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def si(value: float, digits: int = 3) -> str:
+    """A number with a metric prefix, as in 1.81 G."""
+    for scale, prefix in _UNITS:
+        if abs(value) >= scale:
+            return f"{value / scale:.{digits}g} {prefix}" if abs(value) < 1000 * scale else f"{value / scale:,.0f} {prefix}"
+    return f"{value:.{digits}g}" if isinstance(value, float) and not value.is_integer() else f"{int(value)}"
+
+
+def share(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole else "-"
+
+
+def print_run(console: Console, run: Run, baseline: Run | None, *, top: int) -> None:
+    """The point, its costliest operations, the stages, the array's account, and what came out."""
+    point, accelerator = run.point, run.point.accelerator
+    pe, array = accelerator.pe, accelerator.array
+    console.print(
+        f"[bold]{accelerator.name}[/] ({accelerator.digest})   {array.rows}x{array.cols} PEs x {pe.lanes} multipliers, "
+        f"{pe.format}, {accelerator.clock_hz / 1e6:g} MHz, {accelerator.dram.bytes_per_second / 1e9:g} GB/s"
+        + _provenance(accelerator)
+    )
+    console.print(
+        f"[bold]{point.workload}[/], batch {point.batch}, method [bold]{point.method}[/], "
+        f"{run.workload.parameters / 1e6:.1f} M parameters, kept for backward {si(run.workload.saved_elements * pe.number.result_bits / 8)}B\n"
+    )
+    _print_ops(console, run, top)
+    _print_stages(console, run)
+    _print_account(console, run)
+    _print_total(console, run, baseline)
+    for notice in run.workload.notices[:5]:
+        console.print(f"[yellow]note[/] {notice.layer} {notice.stage}: {notice.text}")
+    if len(run.workload.notices) > 5:
+        console.print(f"[yellow]note[/] and {len(run.workload.notices) - 5} more; --json lists them")
+
+
+def _provenance(accelerator: Accelerator) -> str:
+    preset = PRESETS.get(accelerator.name)
+    if preset is None or preset.accelerator != accelerator:
+        return ""
+    total = len(preset.provenance)
+    return f"   {preset.sourced} of {total} fields sourced, {total - preset.sourced} assumed (dse show {accelerator.name})"
+
+
+def _print_ops(console: Console, run: Run, top: int) -> None:
+    frame = run.table
+    shown = frame[frame["cycles"] > 0].nlargest(top, "cycles").sort_index() if top else frame
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("layer", no_wrap=True, min_width=20)
+    for name in ("stage", "flow", "pattern"):
+        table.add_column(name, no_wrap=True)
+    for name in ("MACs", "cycles", "of step", "util"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("bound by", no_wrap=True)
+    table.add_column("array waits for", no_wrap=True, overflow="ellipsis")
+    for row in shown.to_dict("records"):
+        waits = {str(key).removeprefix("stall_"): value for key, value in row.items() if str(key).startswith("stall_")}
+        worst = [item for item in sorted(waits.items(), key=lambda item: -item[1])[:2] if item[1] * 1000 >= run.result.cycles]
+        table.add_row(
+            str(row["layer"]),
+            str(row["stage"]),
+            str(row["dataflow"]),
+            str(row["pattern"]),
+            si(row["dense_macs"]) if row["dense_macs"] else "",
+            si(row["cycles"]),
+            share(row["cycles"], run.result.cycles),
+            f"{row['utilization']:.0%}" if row["array_busy"] else "",
+            str(row["bound_by"]),
+            ", ".join(f"{cause} {share(cycles, run.result.cycles)}" for cause, cycles in worst),
+        )
+    console.print(table)
+    if len(shown) < len(frame):
+        rest = run.result.cycles - int(shown["cycles"].sum())
+        console.print(
+            f"[dim]... and {len(frame) - len(shown)} more operations ({share(rest, run.result.cycles)} of the step); "
+            "--all shows them[/]"
+        )
+    console.print("[dim]MACs with zeros; cycles: how far the operation moved the end of the step; util: of the busy array[/]\n")
+
+
+def _print_stages(console: Console, run: Run) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("stage")
+    for name in ("MACs dense", "MACs done", "cycles", "of step", "array busy", "DRAM"):
+        table.add_column(name, justify="right")
+    rows: dict[str, dict[str, int]] = run.stages.to_dict("index")  # pyright: ignore[reportAssignmentType]
+    for stage in STAGES:
+        row = rows[stage]
+        if row["cycles"] or row["dram_bytes"] or row["dense_macs"]:
+            table.add_row(
+                stage,
+                si(row["dense_macs"]) if row["dense_macs"] else "",
+                si(row["macs"]) if row["macs"] else "",
+                f"{row['cycles']:,}",
+                share(row["cycles"], run.result.cycles),
+                f"{row['array_busy']:,}" if row["array_busy"] else "",
+                f"{si(row['dram_bytes'])}B",
+            )
+    console.print(table)
+    console.print()
+
+
+def _print_account(console: Console, run: Run) -> None:
+    """Where the array's cycles went: they add up to the run."""
+    total = run.result.cycles
+    causes = {cause: int(run.table[f"array_{cause}"].sum()) for cause in ("compute", "latency", "bandwidth", "shift", "fill")}
+    waits = {f"waits for {cause}": cycles for cause, cycles in run.result.engines[Engine.ARRAY].stalls.items()}
+    parts = [f"{name} {share(cycles, total)}" for name, cycles in (causes | waits).items() if cycles * 1000 >= total]
+    console.print("[bold]array[/]   " + ", ".join(parts))
+    others = [
+        f"{engine.value} {share(time.busy, total)}"
+        for engine, time in run.result.engines.items()
+        if engine is not Engine.ARRAY and time.busy
+    ]
+    console.print(f"[bold]busy[/]    DRAM port {share(run.result.port_busy_cycles, total)}: " + ", ".join(others) + "\n")
+
+
+def _print_total(console: Console, run: Run, baseline: Run | None) -> None:
+    result, point = run.result, run.point
+    console.print(
+        f"[bold]training step[/]  {result.cycles:,} cycles = {1e3 * result.seconds:,.3f} ms, "
+        f"{run.images_per_second:,.1f} images/s, {result.cycles / point.batch:,.0f} cycles per image"
+    )
+    console.print(
+        f"[bold]throughput[/]     {result.dense_ops_per_second / 1e9:,.1f} GOPS counting skipped zeros, "
+        f"{result.effective_ops_per_second / 1e9:,.1f} done, of {point.accelerator.peak_dense_flops / 1e9:,.1f} peak "
+        f"({float(result.utilization):.1%} of multiplier cycles)"
+    )
+    if baseline is not None:
+        metrics = run.metrics()
+        console.print(
+            f"[bold]speed-up[/]       {baseline.result.cycles / result.cycles:.3f}x over dense on the same machine "
+            f"(MAC bound {metrics['mac_bound_speedup']:.3f}x)"
+        )
+
+
+def print_front(
+    console: Console, front: pd.DataFrame, objectives: tuple[Objective, ...], varied: list[str], names: dict[str, str]
+) -> None:
+    """The Pareto set as a table: what differs, then the objectives, then what else one asks first."""
+    table = Table(
+        title=f"Pareto front: {len(front)} points", title_justify="left", box=None, pad_edge=False, header_style="bold"
+    )
+    table.add_column("point", justify="right")
+    settings = [name for name in varied if name in front.columns and front[name].nunique(dropna=False) > 1]
+    for name in settings:
+        table.add_column(name.removeprefix("accelerator.").removeprefix("mapping.").replace(".", "\n"), no_wrap=True)
+    columns = [objective.column for objective in objectives]
+    columns += [name for name in ("images_per_second", "utilization") if name not in columns]
+    for objective in objectives:
+        table.add_column(f"{_heading(objective.column)} {'(min)' if objective.minimize else '(max)'}", justify="right")
+    for name in columns[len(objectives) :]:
+        table.add_column(_heading(name), justify="right")
+    table.add_column("", no_wrap=True)
+    by_key: dict[str, list[str]] = {}
+    for name, key in names.items():
+        by_key.setdefault(key, []).append(name)
+    for row in front.to_dict("records"):
+        table.add_row(
+            f"#{row['point']}",
+            *(_setting(row[name]) for name in settings),
+            *(_number(row[name]) for name in columns),
+            ", ".join(by_key.get(str(row["key"]), [])),
+        )
+    console.print(table)
+
+
+def _setting(value: Any) -> str:
+    return si(value, 4).replace(" ", "") if type(value) is int and value >= 10_000 else str(value)
+
+
+def _heading(column: str) -> str:
+    """Words on their own lines: numbers are narrow, their names are long."""
+    return column.replace("_", "\n")
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{int(value):,}"
+
+
+def print_accelerator(console: Console, accelerator: Accelerator) -> None:
+    """Every field with its value and, for a preset, where that comes from."""
+    preset = PRESETS.get(accelerator.name)
+    known = preset.provenance if preset is not None and preset.accelerator == accelerator else {}
+    console.print(f"[bold]{accelerator.name}[/] ({accelerator.digest})" + (f"   {preset.about}" if preset and known else ""))
+    console.print(
+        f"{accelerator.multipliers:,} multipliers, {accelerator.peak_dense_flops / 1e9:,.1f} GOPS dense, "
+        f"{accelerator.storage_bits / 8 / 2**20:,.2f} MiB on chip\n"
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("field", "value", "", "source or reason"):
+        table.add_column(name, overflow="fold")
+    for path, value in leaf_fields(accelerator).items():
+        if path != "name":
+            text = (
+                " ".join(str(item) for item in value)
+                if isinstance(value, tuple)
+                else f"{value:,}"
+                if type(value) is int
+                else str(value)
+            )
+            origin = known.get(path)
+            table.add_row(path, text, origin.kind if origin else "", origin.note if origin else "")
+    console.print(table)
