@@ -6,7 +6,7 @@ from typing import Self
 
 __all__ = ["Affine"]
 
-_TEXT = re.compile(r"(?:(\d+)\*b)?(?:(?:(?<=b)\+)?(\d+))?")
+_TEXT = re.compile(r"(\d+)\*b(?:\+(\d+))?|(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Affine:
     def parse(cls, text: str) -> Self:
         """Read what `str` writes. Raises ValueError otherwise."""
         match = _TEXT.fullmatch(text)
-        if not text or match is None:
+        if match is None:
             raise ValueError(f"Size {text!r} must be written as in '64', '3*b' or '3*b+64'")
-        return cls(int(match[2] or 0), int(match[1] or 0))
+        return cls(int(match[3] or match[2] or 0), int(match[1] or 0))
 
     def at(self, batch: int) -> int:
         return self.slope * batch + self.constant

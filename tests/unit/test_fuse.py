@@ -109,6 +109,11 @@ def test_both_inputs_of_an_add_can_be_fused() -> None:
     assert {t.name for t in op.reads} == {"x", "y"}
 
 
+def test_of_two_heads_the_latest_takes_the_follower() -> None:
+    ops = (vector("a", "x", kind=BN), vector("b", "y", kind=BN), vector("c", "A B"))
+    assert names(fused(*ops)) == ["a", "b+c"]
+
+
 @pytest.mark.parametrize(
     ("why", "ops"),
     [
@@ -149,8 +154,8 @@ def test_names_of_long_chains_are_counted() -> None:
     assert isinstance(op, Vector)
     assert op.operation == "3 mul+3 add"
     assert op.work == 6 * 64
-    four = fused(*ops[:4])
-    assert names(four) == ["mul+add+mul+add"]
+    assert names(fused(*ops[:5])) == ["3 mul+2 add"]
+    assert names(fused(*ops[:4])) == ["mul+add+mul+add"]
 
 
 @st.composite

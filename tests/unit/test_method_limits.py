@@ -125,6 +125,7 @@ def test_two_layers_without_a_name_are_told_apart_by_their_weights() -> None:
     layers = [linear(name, 8, 16, 16, x=f"{name}:x", layer="root") for name in "abc"]
     result = under("bdwp:2:4", step(*layers))
     assert {g.b.parameter for g in result.gemms if g.density < 1} == {"b.weight"}
+    assert [g.name for g in under("fst:2:4", step(*layers)).gemms if g.density < 1] == ["b/ff", "b/bp", "b/wu"]
 
 
 def test_frozen_weight_stays_dense_and_is_noticed() -> None:

@@ -134,8 +134,7 @@ def updated(update: Update, workload: Workload, method: Method, recipe: Recipe) 
         return update
     weights = {update.parameter} | {operand(g, side).tensor for g in readers if (side := side_of(g, Role.WEIGHT))}
     looked_up = any(  # an embedding tied to the weight
-        isinstance(op, Vector) and op.kind is VectorKind.MOVE and weights.intersection(read_names(op))
-        for op in workload.ops
+        isinstance(op, Vector) and op.kind is VectorKind.MOVE and weights.intersection(read_names(op)) for op in workload.ops
     )
     pattern = next(iter(prune))[1]
     blocks = -(-update.elements // pattern.group**2)
@@ -160,13 +159,18 @@ def follow(workload: Workload, method: Method, recipe: Recipe) -> Workload:
     kept = kept_parameters(workload, method.keep_dense)
     kept_layers = {gemm.layer for gemm in workload.gemms if weight_of(gemm) in kept}
     trained = {op.parameter for op in workload.ops if isinstance(op, Update)}
+    trains = {op.gradient: op.parameter for op in workload.ops if isinstance(op, Update)}
     notices: dict[tuple[str, Stage], Notice] = {}
     targets: dict[tuple[str, str, Stage], str] = {}
     op_names = {op.name for op in workload.ops}
     tensors = {name for op in workload.ops for name in (*read_names(op), *write_names(op))}
     ops: list[Op] = []
     for op in workload.ops:
-        if not isinstance(op, Gemm) or (weight_of(op) in kept if weight_of(op) else op.layer in kept_layers):
+        if not isinstance(op, Gemm):
+            ops.append(op)
+            continue
+        parameter = weight_of(op) or trains.get(op.c, "")
+        if parameter in kept if parameter else op.layer in kept_layers:
             ops.append(op)
             continue
         by_weight = op.stage in recipe.weights
@@ -181,9 +185,7 @@ def follow(workload: Workload, method: Method, recipe: Recipe) -> Workload:
         if by_weight and not reason and old.parameter not in trained:
             reason = f"no optimizer update trains {old.parameter!r}, so nothing makes its mask"
         if reason:
-            notices.setdefault(
-                (op.layer, op.stage), Notice(op.layer, op.stage, f"stays dense under {pattern}: {reason}")
-            )
+            notices.setdefault((op.layer, op.stage), Notice(op.layer, op.stage, f"stays dense under {pattern}: {reason}"))
             ops.append(op)
         elif by_weight:
             ops.append(with_operand(op, side, replace(old, pattern=pattern, producer=Producer.UPDATE)))

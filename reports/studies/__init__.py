@@ -1,0 +1,1 @@
+"""Studies: each a claim that one command regenerates."""
