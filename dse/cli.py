@@ -2,8 +2,8 @@
 
 import os
 import sys
+from typing import NoReturn
 
-import click
 import typer
 from rich.markup import escape
 
@@ -43,15 +43,17 @@ for name, command in {
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 something that was asked for can't be, 130 interrupted."""
     try:
-        app(standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
+        try:
+            app()  # usage errors exit with 2 in here, and Ctrl-C with 130
+        finally:
+            sys.stdout.flush()
     except (ConfigError, TraceError, StoreError, WorkerLostError) as error:
-        err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except BrokenPipeError:
+        _fail(str(error))
+    except OSError as error:  # standard output is full or closed; files are the commands' own to watch
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _fail(f"Output must be writable: {error.strerror}")
+
+
+def _fail(message: str) -> NoReturn:
+    err.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    sys.exit(2)

@@ -12,15 +12,35 @@ from dataflows.mapping import Mapping
 from dse.point import Point, make_point, workload_of
 from simulator.arch import Accelerator
 from simulator.machine import run
-from simulator.result import OpTime, Result
+from simulator.result import ArrayCauses, Counters, OpTime, Result
 from simulator.schedule import Engine, Program, Unsupported, UnsupportedError
 from workloads.gemm import Gemm
 from workloads.graph import Workload
 from workloads.ops import Op, Prune, Update, Vector
 
-__all__ = ["STAGES", "Run", "evaluate", "row_of", "simulate", "stage_of"]
+__all__ = ["METRICS", "STAGES", "Run", "evaluate", "is_metric", "row_of", "simulate", "stage_of"]
 
 STAGES = ("ff", "bp", "wu", "aa", "vector", "prune", "update")
+METRICS = (
+    "cycles",
+    "cycles_per_image",
+    "latency_ms",
+    "images_per_second",
+    "utilization",
+    "dense_gops",
+    "effective_gops",
+    "dram_bytes_per_image",
+    "dram_busy",
+    "mac_bound_speedup",
+    "multipliers",
+    "storage_bits",
+    *(f"{stage}_cycles" for stage in STAGES),
+    *(f"array_{cause}_cycles" for cause in ArrayCauses().as_dict()),
+    *Counters().as_dict(),
+    "dense_fallbacks",
+)
+"""Columns that each run has in a sweep; beside them stands an ``array_wait_..._cycles`` for each cause that occurred."""
+
 _MEMORY = (Engine.LOAD_A, Engine.LOAD_B, Engine.LOAD_WORK, Engine.STORE_C, Engine.STORE_WORK)
 
 
@@ -35,6 +55,11 @@ def stage_of(op: Op) -> str:
             return "prune"
         case Update():
             return "update"
+
+
+def is_metric(column: str) -> bool:
+    """Whether a run may have this column in a sweep."""
+    return column in METRICS or (column.startswith("array_wait_") and column.endswith("_cycles"))
 
 
 def _bound_by(use: OpTime) -> str:
@@ -132,8 +157,7 @@ class Run:
             "storage_bits": accelerator.storage_bits,
             **{f"{stage}_cycles": int(stages[stage]) for stage in STAGES},
             **{
-                f"array_{cause}_cycles": int(self.table[f"array_{cause}"].sum())
-                for cause in ("compute", "latency", "bandwidth", "shift", "fill")
+                f"array_{cause}_cycles": int(self.table[f"array_{cause}"].sum()) for cause in ArrayCauses().as_dict()
             },
             **{f"array_wait_{cause}_cycles": cycles for cause, cycles in sorted(array.stalls.items())},
             **result.counters.as_dict(),

@@ -5,12 +5,15 @@ import json
 import platform
 import shlex
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from reports.report import Detail, ReportInputs, write_report
+from reports.inputs import Detail, Direction, ReportInputs
+from reports.report import write_report
 
 from dse.config import ConfigError
 from dse.evaluate import Run, evaluate
@@ -80,9 +83,12 @@ class SweepFolder:
                 samples=data["samples"],
                 seed=data["seed"],
             )
-        except (OSError, ValueError, KeyError) as error:
-            raise ConfigError(f"Folder {str(self.path)!r} must hold a sweep (sweep.json): {error}") from None
-        return space, data["command"]
+            command = str(data["command"])
+        except FileNotFoundError:
+            raise ConfigError(f"Folder {str(self.path)!r} must hold a sweep, but it has no sweep.json") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"Folder {str(self.path)!r} must hold a sweep, but its sweep.json is damaged: {error}") from None
+        return space, command
 
     def write_tables(self, frame: pd.DataFrame) -> None:
         """results.parquet and results.csv, whole or not at all."""
@@ -93,8 +99,13 @@ class SweepFolder:
         _write(self.parquet, plain.to_parquet(None, index=False))
 
     def write_report(self, space: Space, frame: pd.DataFrame, command: str) -> None:
-        """The HTML report; its three candidates are run again with events recorded."""
-        good = frame[frame["status"] == "ok"] if "status" in frame else frame
+        """The HTML report, whole or not at all; its candidates are run again with events recorded.
+
+        Raises ConfigError where no point was evaluated yet, StoreError where the file can't be written.
+        """
+        if frame.empty:
+            raise ConfigError(f"Folder {str(self.path)!r} must hold at least one evaluated point for a report")
+        good = frame[frame["status"] == "ok"]
         front = front_of(good, space.objectives) if len(good) else good
         names = candidates(front, space.objectives) if len(good) else {}
         settings = {str(row["key"]): int(row["point"]) for row in frame.to_dict("records")}
@@ -105,20 +116,27 @@ class SweepFolder:
         inputs = ReportInputs(
             title=space.title,
             frame=frame,
-            axes=space.varied,
-            objectives=[(o.column, "min" if o.minimize else "max") for o in space.objectives],
-            front=[str(key) for key in front["key"]] if len(good) else [],
+            axes=tuple(space.varied),
+            objectives=_plotted(space.objectives),
+            front=tuple(str(key) for key in front["key"]),
             candidates=names,
-            details=details,
+            details=tuple(details),
             command=command,
             versions=versions(),
             store=str(self.store),
-            digests={name: trace_digest(name) for name in sorted({str(s) for s in frame["workload"]})} if len(frame) else {},
+            digests={name: trace_digest(name) for name in sorted({str(s) for s in good["workload"]})},
             date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         )
-        partial = self.report.with_name(self.report.name + ".partial")
-        write_report(inputs, partial)
-        partial.replace(self.report)
+        with _whole(self.report) as partial:
+            write_report(inputs, partial)
+
+
+def _plotted(objectives: tuple[Objective, ...]) -> tuple[tuple[str, Direction], ...]:
+    """The objectives of the report's plots: two or three. One gets the machine's size for company."""
+    plotted: list[tuple[str, Direction]] = [(o.column, "min" if o.minimize else "max") for o in objectives[:3]]
+    if len(plotted) == 1:
+        plotted.append(("latency_ms" if plotted[0][0] == "multipliers" else "multipliers", "min"))
+    return tuple(plotted)
 
 
 def _detail(name: str, key: str, settings: dict[str, Any]) -> Detail:
@@ -142,6 +160,7 @@ def detail_of(name: str, key: str, settings: dict[str, Any], run: Run) -> Detail
         stages=run.stages,
         timeline=run.timeline,
         engines=_engines(run.result.engines),
+        notices=tuple(f"{notice.layer} {notice.stage}: {notice.text}" for notice in run.workload.notices),
     )
 
 
@@ -151,11 +170,19 @@ def _engines(times: dict[Engine, EngineTime]) -> pd.DataFrame:
 
 
 def _write(path: Path, data: bytes | None) -> None:
-    """Whole or not at all. Raises StoreError where the disk is full or the folder is not writable."""
     assert data is not None
+    with _whole(path) as partial:
+        partial.write_bytes(data)
+
+
+@contextmanager
+def _whole(path: Path) -> Generator[Path, None, None]:
+    """A path to write to, which replaces `path` at the end. Raises StoreError where that can't be: what was there stays."""
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_bytes(data)
+        yield partial
         partial.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise StoreError(f"File {str(path)!r} must be writable: {error.strerror}") from None

@@ -1,5 +1,7 @@
 """The Pareto front of evaluated points, and three of it to talk about."""
 
+import difflib
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -9,6 +11,9 @@ from dse.space import Objective
 
 __all__ = ["candidates", "front_of", "objective_values"]
 
+_TIME = ("latency_ms", "cycles", "cycles_per_image", "images_per_second")
+_SIZE = ("multipliers", "storage_bits")
+
 
 def objective_values(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> NDArray[np.float64]:
     """Points x objectives, all to be minimized; NaN where a point has no number.
@@ -17,9 +22,11 @@ def objective_values(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> 
     """
     columns: list[NDArray[np.float64]] = []
     for objective in objectives:
-        if objective.column not in frame.columns:
-            known = ", ".join(sorted(str(c) for c in frame.select_dtypes("number").columns))
-            raise ConfigError(f"Objective {objective.column!r} must be a number column of the results, one of: {known}")
+        known = sorted(str(column) for column in frame.select_dtypes("number").columns)
+        if objective.column not in known:
+            close = difflib.get_close_matches(objective.column, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else f", one of: {', '.join(known)}"
+            raise ConfigError(f"Objective {objective.column!r} must be a number column of the results{hint}")
         values = pd.to_numeric(frame[objective.column], errors="coerce").to_numpy(np.float64)
         columns.append(values if objective.minimize else -values)
     return np.stack(columns, axis=1)
@@ -42,8 +49,11 @@ def front_of(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.DataF
 
 
 def candidates(front: pd.DataFrame, objectives: tuple[Objective, ...]) -> dict[str, str]:
-    """Keys of three points of a front: the best in the first objective ("fastest"), the best in the second ("smallest"),
-    and the one nearest to the best of all of them at once, each on a scale from the front's best to its worst ("knee")."""
+    """Keys of up to three points of a front: the best in the first objective, the best in the second, and the one nearest
+    to the best of all of them at once, each on a scale from the front's best to its worst ("knee").
+
+    The best of a measure of time is called "fastest", of a measure of size "smallest", of others by the column's name.
+    """
     if front.empty:
         return {}
     values = objective_values(front, objectives)
@@ -51,8 +61,12 @@ def candidates(front: pd.DataFrame, objectives: tuple[Objective, ...]) -> dict[s
     scaled = (values - values.min(axis=0)) / np.where(span > 0, span, 1)
     keys = front["key"].tolist()
     second = values[:, min(1, values.shape[1] - 1)]
-    return {
-        "fastest": keys[int(np.lexsort((second, values[:, 0]))[0])],
-        "smallest": keys[int(np.lexsort((values[:, 0], second))[0])],
-        "knee": keys[int(np.argmin((scaled**2).sum(axis=1)))],
-    }
+    named = {_best(objectives[0].column): keys[int(np.lexsort((second, values[:, 0]))[0])]}
+    if len(objectives) > 1:
+        named.setdefault(_best(objectives[1].column), keys[int(np.lexsort((values[:, 0], second))[0])])
+    return named | {"knee": keys[int(np.argmin((scaled**2).sum(axis=1)))]}
+
+
+def _best(column: str) -> str:
+    words = {"fastest": _TIME, "smallest": _SIZE}
+    return next((word for word, columns in words.items() if column in columns), f"best {column}")

@@ -1,5 +1,6 @@
 """A space of design points: a base, axes over any of its settings, and how to walk it."""
 
+import difflib
 import math
 import random
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dse.config import ConfigError, read_toml
+from dse.evaluate import METRICS, is_metric
 from dse.point import make_point
 
 __all__ = ["GRID_LIMIT", "Objective", "Space", "read_space", "shipped_spaces"]
@@ -95,7 +97,10 @@ def read_space(source: str, *, samples: int | None = None, seed: int | None = No
             raise ConfigError(f"Space {source!r} has no section {name!r}; it must be one of: {', '.join(_SECTIONS)}")
     base = _flat(_table(data, "base", source))
     axes = [tuple({name: value} for value in _values(name, values)) for name, values in _axes(data, source).items()]
-    axes += [_linked(group, source) for group in data.get("linked", [])]
+    axes += [_linked(group, source) for group in _groups(data, source)]
+    names = [name for axis in axes for name in axis[0]]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"Space {source!r} must have one axis for {twice[0]!r}, in [axes] or in one [[linked]]")
     search = _table(data, "search", source)
     if unknown := set(search) - {"kind", "points", "seed"}:
         raise ConfigError(f"Space {source!r} section 'search' has no field {min(unknown)!r}; it must be kind, points or seed")
@@ -121,7 +126,20 @@ def read_space(source: str, *, samples: int | None = None, seed: int | None = No
             "sample it (--points N, or [search] kind = 'random'), or raise --limit"
         )
     _check_values(space)
+    settings = {"workload", "method", "batch", *space.base, *names}
+    for objective in space.objectives:
+        if objective.column not in settings and not is_metric(objective.column):
+            close = difflib.get_close_matches(objective.column, METRICS, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else f", one of: {', '.join(METRICS)}"
+            raise ConfigError(f"Space {source!r}: objective {objective.column!r} must be a column of the results{hint}")
     return space
+
+
+def _groups(data: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
+    groups = data.get("linked", [])
+    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+        raise ConfigError(f"Space {source!r} section 'linked' must be tables, written [[linked]], not {groups!r}")
+    return groups
 
 
 def _table(data: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:
@@ -194,6 +212,9 @@ def _objectives(table: Mapping[str, Any], source: str) -> tuple[Objective, ...]:
         found += [Objective(column, name == "minimize") for column in columns]
     if not found:
         raise ConfigError(f"Space {source!r} must have at least one objective")
+    columns = [objective.column for objective in found]
+    if len(set(columns)) < len(columns):
+        raise ConfigError(f"Space {source!r} must name each objective once, not {columns!r}")
     return tuple(found)
 
 

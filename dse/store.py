@@ -29,17 +29,30 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute('CREATE TABLE IF NOT EXISTS points ("key" TEXT PRIMARY KEY) WITHOUT ROWID')
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                self._db.execute(f"PRAGMA user_version={_SCHEMA}")
-            elif version != _SCHEMA:
-                raise StoreError(f"Store {str(path)!r}: schema must be {_SCHEMA}, not {version}: written by another release")
-            self._columns = {row[1] for row in self._db.execute("PRAGMA table_info(points)")}
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"Store {str(path)!r} must be a writable store: {error}") from None
+        try:
+            self._open()
+        except sqlite3.Error as error:
+            self._db.close()
+            raise StoreError(f"Store {str(path)!r} must be a writable store: {error}") from None
+        except StoreError:
+            self._db.close()
+            raise
+
+    def _open(self) -> None:
+        """Check the version before anything is written; make the table, version and all, in one transaction."""
+        self._db.execute("BEGIN IMMEDIATE")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        tables = {row[0] for row in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if version != _SCHEMA and (version or tables):
+            raise StoreError(f"Store {str(self.path)!r}: schema must be {_SCHEMA}, not {version}: written by another release")
+        self._db.execute('CREATE TABLE IF NOT EXISTS points ("key" TEXT PRIMARY KEY) WITHOUT ROWID')
+        self._db.execute(f"PRAGMA user_version={_SCHEMA}")
+        self._db.execute("COMMIT")
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._columns = {row[1] for row in self._db.execute("PRAGMA table_info(points)")}
 
     def __enter__(self) -> Self:
         return self
@@ -61,6 +74,7 @@ class Store:
                     )
                 self._db.execute("COMMIT")
             except BaseException:
+                self._columns.clear()  # a column that this transaction added is gone
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
@@ -93,7 +107,7 @@ def _quoted(name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """As SQLite keeps it: lists and flags as text and 0/1."""
+    """As SQLite keeps it: lists, and integers of more than 64 bits, as text."""
     if isinstance(value, list | tuple):
         return " ".join(str(item) for item in value)
-    return value
+    return str(value) if type(value) is int and not -(2**63) <= value < 2**63 else value

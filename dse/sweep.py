@@ -2,12 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from typing import Any
 
 import pandas as pd
@@ -41,7 +45,7 @@ def key_of(settings: dict[str, Any]) -> str:
     """The point's key, or for settings that make no point a digest of the settings."""
     try:
         return make_point(settings).key
-    except ConfigError:
+    except Exception:  # what it is, `evaluate_settings` says in the point's row
         text = json.dumps(settings, sort_keys=True, default=str)
         return "invalid-" + hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -69,22 +73,24 @@ def run_sweep(space: Space, store: Store, *, jobs: int, report: Callable[[Progre
             missing.setdefault(key, settings)
     found = len(space) - len(missing)
     report(Progress(total=len(space), found=found, evaluated=0))
-    for done, row in enumerate(_rows(iter(missing.values()), jobs), start=1):
-        store.add([row])
-        report(Progress(total=len(space), found=found, evaluated=done, row=row))
+    with closing(_rows(iter(missing.values()), jobs)) as rows:  # closed at once where store or report raises
+        for done, row in enumerate(rows, start=1):
+            store.add([row])
+            report(Progress(total=len(space), found=found, evaluated=done, row=row))
 
 
-def _rows(points: Iterator[dict[str, Any]], jobs: int) -> Iterator[dict[str, Any]]:
+def _rows(points: Iterator[dict[str, Any]], jobs: int) -> Generator[dict[str, Any], None, None]:
     if jobs == 1:
         yield from map(evaluate_settings, points)
         return
     # Fresh interpreters: a fork of a process with threads (progress bars) may hang.
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_end_with_parent)
+    others = set(active_children())
     try:
-        running: set[Future[dict[str, Any]]] = {pool.submit(evaluate_settings, p) for p in islice(points, jobs * _AHEAD)}
+        running = _submit(pool, islice(points, jobs * _AHEAD))
         while running:
             finished, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= {pool.submit(evaluate_settings, settings) for settings in islice(points, len(finished))}
+            running |= _submit(pool, islice(points, len(finished)))
             for future in finished:
                 yield future.result()
     except BrokenProcessPool:
@@ -93,6 +99,29 @@ def _rows(points: Iterator[dict[str, Any]], jobs: int) -> Iterator[dict[str, Any
         ) from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+        for worker in set(active_children()) - others:  # the end of this process would wait for the points under way
+            worker.terminate()
+
+
+def _submit(pool: ProcessPoolExecutor, points: Iterable[dict[str, Any]]) -> set[Future[dict[str, Any]]]:
+    """Hand points to workers, which start here and so never see Ctrl-C: it reaches them blocked, and this process after."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return {pool.submit(evaluate_settings, settings) for settings in points}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """In a worker: end when the parent does. Its queue would not tell, as each worker holds the queue's other end too."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def sweep_frame(space: Space, store: Store) -> pd.DataFrame:

@@ -41,7 +41,9 @@ def reasons(inputs: ReportInputs) -> list[Reason]:
         for what, group in rows.groupby(words, sort=True):
             demand = limit = float("nan")
             if {"demand", "limit"} <= set(group.columns) and group["demand"].notna().any():
-                worst = group.loc[pd.to_numeric(group["demand"]).idxmax()]
+                worst = (
+                    group.assign(demand=pd.to_numeric(group["demand"])).sort_values("demand").dropna(subset=["demand"]).iloc[-1]
+                )
                 demand, limit = worst["demand"], worst["limit"]
             common = _common(group, frame, inputs.axes)
             found.append(Reason(status, str(what), len(group), number(demand), number(limit), common))

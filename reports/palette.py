@@ -1,5 +1,6 @@
 """Colours and names that stay the same in every plot; after Okabe and Ito, and Tol, for colour-blind readers."""
 
+import re
 from collections.abc import Iterable
 
 __all__ = [
@@ -9,8 +10,11 @@ __all__ = [
     "STAGES",
     "cause_colour",
     "cause_name",
+    "cause_phrase",
     "method_style",
+    "natural",
     "stage_colour",
+    "text_on",
 ]
 
 INK = "#333333"
@@ -64,8 +68,26 @@ def cause_name(cause: str) -> str:
     return CAUSES[cause][1] if cause in CAUSES else f"wait: {cause}"
 
 
+def cause_phrase(cause: str) -> str:
+    """A cause within a sentence that says what time goes to."""
+    name = cause_name(cause)
+    return name.replace("wait: ", "waiting for ")
+
+
+def text_on(colour: str) -> str:
+    """Dark or light text, whichever reads better on a colour."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#222222" if 0.3 * red + 0.59 * green + 0.11 * blue > 135 else "#FFFFFF"
+
+
+def natural(name: str) -> tuple[tuple[int, str], ...]:
+    """A key to sort by, under which 2:4 comes before 2:16, and dense before all."""
+    parts = re.findall(r"\d+|\D+", name)
+    return ((-1, ""),) if name == "dense" else tuple((int(p), "") if p.isdecimal() else (0, p) for p in parts)
+
+
 def method_style(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Colour and marker by method: dense is always dark, the others take theirs in the order of their names."""
-    names = sorted(set(methods) - {"dense"})
+    names = sorted(set(methods) - {"dense"}, key=natural)
     styles = {name: (_METHODS[i % 8], _SYMBOLS[(i + i // 8) % 8]) for i, name in enumerate(names)}
     return {"dense": (INK, "cross"), **styles}

@@ -2,16 +2,18 @@
 
 # pyright: basic
 import math
+from dataclasses import dataclass
 from html import escape
 
 import pandas as pd
 
-from reports.inputs import ReportInputs
-from reports.palette import INK, method_style
+from reports.effects import changed_alone, median_factor
+from reports.inputs import ReportInputs, setting_columns
+from reports.palette import INK, method_style, natural
 from reports.style import Plot, base, is_wide_range, missing
 from reports.values import axis_title, label_of, quantity, ratio, setting, short_name
 
-__all__ = ["axis_effect", "axis_plots"]
+__all__ = ["axis_plots"]
 
 _MOST_VALUES = 24
 
@@ -22,14 +24,46 @@ def _ordered(axis: str, values: pd.Series) -> list[str]:
     for value in values:
         shown = setting(axis, value)
         numeric = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        known[shown] = (0, float(value), "") if numeric else (1, 0.0 if shown == "dense" else 1.0, shown)
+        known[shown] = (0, float(value)) if numeric else (1, natural(shown))
     return sorted(known, key=lambda shown: known[shown])
 
 
-def axis_effect(values: pd.Series, shown: pd.Series) -> float:
-    """The greatest median over the least, by value of an axis; NaN where there are not two groups."""
-    medians = values.groupby(shown).median().dropna()
-    return float(medians.max() / medians.min()) if len(medians) > 1 and medians.min() > 0 else math.nan
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """An axis among the points that ran: its values as shown, in order, and what it does to the objective."""
+
+    column: str
+    groups: pd.Series
+    order: list[str]
+    best: str
+    worst: str
+    factor: float  # between medians
+    alone: float  # from worst to best, all other settings equal
+    pairs: int
+
+    @property
+    def strength(self) -> float:
+        factor = self.alone if self.pairs else self.factor
+        return max(factor, 1 / factor) if factor > 0 else 1.0
+
+
+def _studied(column: str, rows: pd.DataFrame, values: pd.Series, direction: str) -> _Axis:
+    groups = rows[column].map(lambda value: setting(column, value))
+    medians = values.groupby(groups).median()
+    least, most = str(medians.idxmin()), str(medians.idxmax())
+    best, worst = (least, most) if direction == "min" else (most, least)
+    others = [name for name in setting_columns(rows) if name != column]
+    alone, pairs = changed_alone(rows, values, groups, (worst, best), others)
+    return _Axis(column, groups, _ordered(column, rows[column]), best, worst, median_factor(values, groups), alone, pairs)
+
+
+def _sentence(axis: _Axis) -> str:
+    if axis.best == axis.worst:
+        return "Medians do not differ."
+    text = f"Best median at {axis.best}, worst at {axis.worst}, {ratio(axis.factor)} apart. "
+    if not axis.pairs:
+        return text + "No two points differ in this axis alone between them."
+    return text + f"Changed alone from {axis.worst} to {axis.best}: {ratio(axis.alone)} (median of {axis.pairs} pairs)."
 
 
 def axis_plots(inputs: ReportInputs) -> tuple[str, list[Plot]]:
@@ -44,54 +78,55 @@ def axis_plots(inputs: ReportInputs) -> tuple[str, list[Plot]]:
     if relative:
         values = values / values.groupby(rows["workload"]).transform("median")
         title = f"{label_of(column)} / its network's median"
-    axes = [axis for axis in inputs.axes if rows[axis].map(lambda v, a=axis: setting(a, v)).nunique() > 1 and not (relative and axis == "workload")]
+    several = [name for name in inputs.axes if len({setting(name, value) for value in rows[name]}) > 1]
+    axes = [_studied(name, rows, values, direction) for name in several if not (relative and name == "workload")]
     if not axes:
         return "No axis takes more than one value among the points that ran.", []
-    effects = {axis: axis_effect(values, rows[axis].map(lambda v, a=axis: setting(a, v))) for axis in axes}
-    axes.sort(key=lambda axis: -effects[axis] if effects[axis] == effects[axis] else 0)
+    axes.sort(key=lambda axis: -axis.strength)
     wide = is_wide_range(values)
     top, bottom = float(values.max()), float(values.min())
     limits = [math.log10(bottom) - 0.05, math.log10(top) + 0.05] if wide else [min(0.0, bottom), top * 1.06]
-    plots = [_strip(inputs, axis, rows, values, title, limits, wide, direction, i) for i, axis in enumerate(axes)]
-    ranked = [f"{short_name(axis)} {ratio(effects[axis])}" for axis in axes if effects[axis] == effects[axis]]
-    text = f"Medians of {title} from one end of an axis to the other, over all other settings: {', '.join(ranked)}."
+    plots = [
+        _strip(
+            inputs, axis, values, {"title": {"text": title}, "range": limits} | ({"type": "log", "dtick": 1} if wide else {}), i
+        )
+        for i, axis in enumerate(axes)
+    ]
+    ranked = [f"{short_name(axis.column)} {ratio(axis.strength)}" for axis in axes]
+    text = (
+        f"How far each axis moves the {label_of(column).lower()} when it alone changes from its worst to its best value, "
+        f"strongest first: {', '.join(ranked)}."
+    )
+    if any(not axis.pairs for axis in axes):
+        text += " Where the sweep has no such pairs, the factor is between medians."
     if relative:
         text += " Networks differ in their work, so that each point is shown relative to its network."
     return text, plots
 
 
-def _strip(
-    inputs: ReportInputs, axis: str, rows: pd.DataFrame, values: pd.Series, title: str, limits: list[float], wide: bool, direction: str, i: int
-) -> Plot:
-    name = short_name(axis)
-    shown = rows[axis].map(lambda value: setting(axis, value))
-    order = _ordered(axis, rows[axis])
-    if len(order) > _MOST_VALUES:
-        return missing(f"axis-{i}", name, f"{name} takes {len(order)} values, too many for a strip plot.")
-    styles = method_style(inputs.frame["method"].dropna().astype(str)) if axis == "method" else {}
+def _strip(inputs: ReportInputs, axis: _Axis, values: pd.Series, y_axis: dict, i: int) -> Plot:
+    name = short_name(axis.column)
+    if len(axis.order) > _MOST_VALUES:
+        return missing(
+            f"axis-{i}", name, f"{name} takes {len(axis.order)} values, too many for a strip plot. {_sentence(axis)}"
+        )
+    styles = method_style(inputs.frame["method"].dropna().astype(str)) if axis.column == "method" else {}
     height = 300
     figure = base(height, showlegend=False)
-    for value in order:
-        part = values[shown == value]
-        colour = styles.get(value, ("#0072B2", ""))[0]
+    for value in axis.order:
+        part = values[axis.groups == value]
         figure.add_box(
             y=part.tolist(),
             x=[escape(value)] * len(part),
             boxpoints="all",
             jitter=0.6,
             pointpos=0,
-            marker={"color": colour, "size": 4, "opacity": 0.5},
+            marker={"color": styles.get(value, ("#0072B2", ""))[0], "size": 4, "opacity": 0.5},
             line={"color": INK, "width": 1},
             fillcolor="rgba(0,0,0,0.04)",
             hoverinfo="y",
             width=0.6,
         )
-    figure.update_layout(
-        xaxis={"title": {"text": escape(name)}, "type": "category", "categoryorder": "array", "categoryarray": [escape(v) for v in order], "showgrid": False},
-        yaxis={"title": {"text": title}, "range": limits} | ({"type": "log", "dtick": 1} if wide else {}),
-    )
-    medians = values.groupby(shown).median()
-    best, worst = (medians.idxmin(), medians.idxmax()) if direction == "min" else (medians.idxmax(), medians.idxmin())
-    factor = ratio(max(medians.max(), 0) / medians.min()) if medians.min() > 0 else "–"
-    caption = f"Best median at {best}, worst at {worst}: a factor of {factor}." if best != worst else "Medians do not differ."
-    return Plot(name=f"axis-{i}", title=f"{name}", caption=caption, figure=figure, height=height)
+    x_axis = {"title": {"text": escape(name)}, "type": "category", "categoryorder": "array", "showgrid": False}
+    figure.update_layout(xaxis=x_axis | {"categoryarray": [escape(value) for value in axis.order]}, yaxis=y_axis)
+    return Plot(name=f"axis-{i}", title=name, caption=_sentence(axis), figure=figure, height=height)

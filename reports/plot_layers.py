@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports.inputs import Detail
 from reports.palette import STAGES, stage_colour
-from reports.style import Plot, base, missing
+from reports.style import Plot, base, legend_of, missing
 
 __all__ = ["layer_plot", "layer_utilization"]
 
@@ -31,7 +31,9 @@ def layer_plot(detail: Detail) -> Plot:
     title = f"Multiplier utilization by layer: {detail.name}"
     rows = layer_utilization(detail)
     if rows.empty:
-        return missing("layers", title, f"{detail.name} came without a table of its GEMMs, so there is no utilization by layer.")
+        return missing(
+            "layers", title, f"{detail.name} came without a table of its GEMMs, so there is no utilization by layer."
+        )
     layers = list(dict.fromkeys(rows["layer"]))
     cut = ""
     if len(layers) > _MOST:
@@ -73,7 +75,8 @@ def layer_plot(detail: Detail) -> Plot:
     layer, stage = waste.idxmax()
     value = rows[(rows["layer"] == layer) & (rows["stage"] == stage)]["utilization"].iloc[0]
     caption = (
-        f"While the array is busy, {mean:.0%} of its multipliers do kept work (dotted line). {layer} {stage} idles most multiplier cycles: "
+        f"While the array is busy, {mean:.1%} of its multipliers do kept work (dotted line). "
+        f"{layer} {stage} idles most multiplier cycles: "
         f"{value:.0%} used, {waste.max() / waste.sum():.0%} of all that are lost within GEMMs.{cut}"
     )
-    return Plot(name="layers", title=title, caption=caption, figure=figure, height=height)
+    return Plot(name="layers", title=title, caption=caption, figure=figure, height=height, legend=legend_of(figure))

@@ -1,6 +1,7 @@
 """The Pareto plot: every point that ran, the front, and the named candidates, one plot per network or pair of objectives."""
 
 # pyright: basic
+from collections.abc import Hashable, Mapping
 from html import escape
 from math import log10
 
@@ -8,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from reports.inputs import ReportInputs
-from reports.palette import INK, method_style
+from reports.palette import INK, method_style, natural
 from reports.style import Plot, base, missing, value_axis
 from reports.values import axis_title, label_of, quantity, setting, short_name, show
 
@@ -23,7 +24,7 @@ def front_order(rows: pd.DataFrame, x: str, x_direction: str) -> pd.DataFrame:
     return rows.sort_values(x, ascending=x_direction == "min", kind="stable")
 
 
-def _hover(row: dict[str, object], inputs: ReportInputs) -> str:
+def _hover(row: Mapping[Hashable, object], inputs: ReportInputs) -> str:
     lines = [f"<b>{escape(setting(axis, row[axis]))}</b> {escape(short_name(axis))}" for axis in inputs.axes]
     columns = dict.fromkeys([column for column, _ in inputs.objectives] + ["latency_ms", "images_per_second", "utilization"])
     lines += [f"{quantity(column).label}: {show(column, row[column])}" for column in columns if column in row]
@@ -87,7 +88,7 @@ def _draw(inputs: ReportInputs, rows: pd.DataFrame, x: str, y: str, height: int)
     methods = rows["method"].astype(str) if "method" in rows.columns else pd.Series("points", index=rows.index)
     everything = inputs.frame["method"].dropna().astype(str) if "method" in inputs.frame.columns else methods
     styles = method_style(everything)
-    for method in sorted(set(methods), key=lambda name: (name != "dense", name)):
+    for method in sorted(set(methods), key=natural):
         part = rows[methods == method]
         on_front = part["key"].isin(inputs.front)
         colour, symbol = styles.get(method, (INK, "circle"))
@@ -106,7 +107,10 @@ def _draw(inputs: ReportInputs, rows: pd.DataFrame, x: str, y: str, height: int)
             text=[_hover(row, inputs) for row in part.to_dict("records")],
             hovertemplate="%{text}<extra></extra>",
         )
-    axes = [value_axis(f"{axis_title(c)}, {'less' if directions[c] == 'min' else 'more'} is better", _scaled(rows, c)) for c in (x, y)]
+    axes = [
+        value_axis(f"{axis_title(c)}, {'less' if directions[c] == 'min' else 'more'} is better", _scaled(rows, c))
+        for c in (x, y)
+    ]
     log = (axes[0].get("type") == "log", axes[1].get("type") == "log")
     axes[0]["range"], axes[1]["range"] = _padded(_scaled(rows, x), log[0]), _padded(_scaled(rows, y), log[1])
     figure.update_layout(xaxis=axes[0], yaxis=axes[1], annotations=_labels(inputs, rows, x, y, log))
@@ -120,7 +124,10 @@ def _caption(inputs: ReportInputs, rows: pd.DataFrame, x: str, y: str) -> str:
         text = "No point of the front is among these."
     else:
         ends = [f"{show(c, front[c].min())} to {show(c, front[c].max())}" for c in (y, x)]
-        text = f"{len(front)} of {len(rows)} points are on the front (large markers), over {ends[0]} ({label_of(y).lower()}) and {ends[1]} ({label_of(x).lower()})."
+        text = (
+            f"{len(front)} of {len(rows)} points are on the front (large markers), over {ends[0]} ({label_of(y).lower()}) "
+            f"and {ends[1]} ({label_of(x).lower()})."
+        )
     if len(inputs.objectives) == 3:
         text += " The front is over three objectives; in this projection its points need not form a line."
     stopped = {status: int(counts.get(status, 0)) for status in ("unsupported", "failed")}

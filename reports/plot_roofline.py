@@ -29,7 +29,7 @@ def roofline_plot(detail: Detail, number_of_plot: int = 0) -> Plot:
     if roof is None or dots.empty:
         return missing(name, title, f"{detail.name} came without the machine's peak rates or without GEMMs that use memory.")
     low, high = dots["intensity"].min(), dots["intensity"].max()
-    left, right = min(low, roof.ridge) / 2, max(high, roof.ridge) * 3
+    left, right = min(low / 1.5, roof.ridge / 10), max(high, roof.ridge) * 3
     height = 400
     figure = base(height)
     xs = [left, roof.ridge, right]
@@ -60,14 +60,22 @@ def roofline_plot(detail: Detail, number_of_plot: int = 0) -> Plot:
             ],
             hovertemplate="%{text}<extra></extra>",
         )
-    equals = [f"= {number(roof.peak_gops * gain)} dense-equivalent at {pattern}" for pattern, gain in _sparse_peaks(sorted(set(dots["pattern"])))]
+    equals = [
+        f"= {number(roof.peak_gops * gain)} dense-equivalent at {pattern}"
+        for pattern, gain in _sparse_peaks(sorted(set(dots["pattern"])))
+    ]
     notes = [
         (log10(right), roof.peak_gops, "<br>".join([f"peak {number(roof.peak_gops)} GOPS", *equals]), "right", "bottom"),
-        (log10(left), roof.at(left), f"DRAM {number(roof.gigabytes_per_second)} GB/s", "left", "bottom"),
+        (log10(left), roof.peak_gops, f"{number(roof.gigabytes_per_second)} GB/s", "left", "top"),
     ]
     bottom = min(dots["gops"].min(), roof.at(left)) / 2
     figure.update_layout(
-        xaxis={"type": "log", "title": {"text": "effective MACs per DRAM byte"}, "range": [log10(left), log10(right)], "dtick": 1},
+        xaxis={
+            "type": "log",
+            "title": {"text": "effective MACs per DRAM byte"},
+            "range": [log10(left), log10(right)],
+            "dtick": 1,
+        },
         yaxis={
             "type": "log",
             "title": {"text": "effective GOPS (2 x MACs / s)"},
@@ -75,14 +83,25 @@ def roofline_plot(detail: Detail, number_of_plot: int = 0) -> Plot:
             "dtick": 1,
         },
         annotations=[
-            {"x": x, "y": log10(y), "text": text, "xanchor": anchor, "yanchor": base_, "align": anchor, "showarrow": False, "yshift": 4, "font": {"size": 11}}
+            {
+                "x": x,
+                "y": log10(y),
+                "text": text,
+                "xanchor": anchor,
+                "yanchor": base_,
+                "align": anchor,
+                "showarrow": False,
+                "yshift": 3 if base_ == "bottom" else 0,
+                "font": {"size": 11},
+            }
             for x, y, text, anchor, base_ in notes
         ],
     )
     memory = int((dots["intensity"] < roof.ridge).sum())
     share = (dots["gops"] / dots["intensity"].map(roof.at)).median()
     caption = (
-        f"{memory} of {len(dots)} GEMMs lie left of the ridge ({number(roof.ridge)} MACs/byte), where memory binds; the median GEMM reaches {share:.0%} of its roof. "
-        f"A dot's time runs from its first to its last cycle on any engine ({compact(dots['cycles'].median())} cycles in the median) and overlaps its neighbours'."
+        f"{memory} of {len(dots)} GEMMs lie left of the ridge ({number(roof.ridge)} MACs/byte), where memory binds; "
+        f"the median GEMM reaches {share:.0%} of its roof. A dot's time runs from its first to its last cycle on any engine "
+        f"({compact(dots['cycles'].median())} cycles in the median) and overlaps its neighbours'."
     )
     return Plot(name=name, title=title, caption=caption, figure=figure, height=height)

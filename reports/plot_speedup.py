@@ -5,7 +5,7 @@ import math
 from html import escape
 
 from reports.inputs import ReportInputs
-from reports.palette import INK, method_style
+from reports.palette import INK, method_style, text_on
 from reports.speedup import paired_speedups, speedup_summary
 from reports.style import Plot, base, missing
 from reports.values import ratio
@@ -22,7 +22,10 @@ def speedup_plot(inputs: ReportInputs) -> Plot:
     summary = speedup_summary(pairs)
     lonely = int(pairs["speedup"].isna().sum())
     if summary.empty:
-        why = f"None of the {lonely} points with a sparse method has a dense partner with the same other settings. Add dense to the methods of the sweep."
+        why = (
+            f"None of the {lonely} points with a sparse method has a dense partner with the same other settings. "
+            "Add dense to the methods of the sweep."
+        )
         return missing("speedup", _TITLE, why)
     networks = sorted(set(summary["workload"]))
     several = len(networks) > 1
@@ -48,7 +51,7 @@ def speedup_plot(inputs: ReportInputs) -> Plot:
         textposition="inside",
         insidetextanchor="start",
         textangle=0,
-        textfont={"color": "white", "size": 12},
+        textfont={"color": [text_on(styles[name][0]) for name in summary["method"]], "size": 12},
         constraintext="none",
         customdata=summary[["least", "greatest", "pairs", "bound"]].to_numpy().tolist(),
         hovertemplate="%{x}<br>median %{y:.2f}x, %{customdata[0]:.2f}x to %{customdata[1]:.2f}x over %{customdata[2]} pairs<br>"
@@ -72,13 +75,16 @@ def speedup_plot(inputs: ReportInputs) -> Plot:
         yaxis={"title": {"text": "speed-up over dense (x, cycles / cycles)"}, "range": [0, top * 1.08]},
         bargap=0.45,
     )
-    best = summary.loc[summary["median"].idxmax()]
+    best = summary.sort_values("median").iloc[-1]
     caption = f"Best: {best['method']}"
     caption += f" on {best['workload']}" if several else ""
-    caption += f", {ratio(best['median'])} in the median of {best['pairs']} pairs ({ratio(best['least'])} to {ratio(best['greatest'])})"
+    caption += f", {ratio(best['median'])} in the median of {best['pairs']} pairs "
+    caption += f"({ratio(best['least'])} to {ratio(best['greatest'])})"
     if not math.isnan(best["bound"]):
         caption += f", against a bound of {ratio(best['bound'])} by counting MACs alone"
-    caption += ". Bars are medians, whiskers least to greatest over the sweep's other axes; each pair differs in the method only."
+    caption += (
+        ". Bars are medians, whiskers least to greatest over the sweep's other axes; each pair differs in the method only."
+    )
     if lonely:
         caption += f" {lonely} points have no dense partner and are left out."
     return Plot(name="speedup", title=_TITLE, caption=caption, figure=figure, height=height)

@@ -8,21 +8,22 @@ import plotly.graph_objects as go
 from reports.inputs import Detail
 from reports.palette import ENGINES, STAGES, stage_colour
 from reports.stacks import cycles_of
-from reports.style import Plot, base, missing
+from reports.style import Plot, base, legend_of, missing
 from reports.timeline import Thinned, thin, window_of
 from reports.values import compact
 
 __all__ = ["timeline_plots"]
 
-_ROW = 0.84
+_ROW = 0.84  # of the distance between rows
+_HEIGHT = 350
 
 
-def _gantt(thinned: Thinned, window: tuple[int, int], height: int) -> go.Figure:
+def _gantt(thinned: Thinned, window: tuple[int, int]) -> go.Figure:
     bars = thinned.bars
     present = set(bars["engine"])
     rows = [e for e in ENGINES if e in present] + sorted(present - set(ENGINES))
     place = {engine: len(rows) - 1 - i for i, engine in enumerate(rows)}
-    figure = base(height, barmode="overlay", bargap=0)
+    figure = base(_HEIGHT, barmode="overlay", bargap=0)
     share = bars["busy"] / (bars["end"] - bars["start"])
     bottom = bars["engine"].map(place) - _ROW / 2 + _ROW * bars["below"]
     for stage in [*STAGES, *sorted(set(bars["stage"]) - set(STAGES))]:
@@ -73,22 +74,28 @@ def timeline_plots(detail: Detail) -> list[Plot]:
     low, high, op = window_of(detail.timeline, detail.table)
     part = thin(detail.timeline, stages, window=(low, high))
     busy = whole.bars.groupby("engine")["busy"].sum()
-    height = 380
     note = "A bar's height is the share of its time in which the engine was busy, so that areas add up to busy cycles."
     overview = (
         f"{busy.idxmax()} is busiest, {busy.max() / span[1]:.0%} of {compact(span[1])} cycles. "
         f"{len(detail.timeline):,} commands, {len(whole.bars):,} bars: {whole.rule}. {note}"
     )
     waited = detail.table.loc[detail.table["op"] == op]
-    waits = {str(name).removeprefix("stall_"): int(waited[name].sum()) for name in waited.columns if str(name).startswith("stall_")}
+    waits = {
+        str(name).removeprefix("stall_"): int(waited[name].sum()) for name in waited.columns if str(name).startswith("stall_")
+    }
     cause = max(waits, key=lambda name: waits[name]) if waits else ""
     why = (
-        f"The array waits longest before the commands of {op}: {compact(sum(waits.values()))} cycles, most for {cause} ({compact(waits[cause])})."
+        f"The array waits longest before the commands of {op}: {compact(sum(waits.values()))} cycles, "
+        f"most for {cause} ({compact(waits[cause])})."
         if any(waits.values())
         else f"The window shows {op}."
     )
     zoomed = f"{why} Cycles {low:,} to {high:,}, {int(part.bars['commands'].sum()):,} commands; {part.rule}."
     return [
-        Plot(name="timeline", title=f"{title}, whole run", caption=overview, figure=_gantt(whole, span, height), height=height),
-        Plot(name="timeline-zoom", title=f"{title}, {op}", caption=zoomed, figure=_gantt(part, (low, high), height), height=height),
+        _plot("timeline", f"{title}, whole run", overview, _gantt(whole, span)),
+        _plot("timeline-zoom", f"{title}, around {op}", zoomed, _gantt(part, (low, high))),
     ]
+
+
+def _plot(name: str, title: str, caption: str, figure: go.Figure) -> Plot:
+    return Plot(name=name, title=title, caption=caption, figure=figure, height=_HEIGHT, legend=legend_of(figure))

@@ -5,18 +5,13 @@ from collections.abc import Hashable
 
 import pandas as pd
 
+from reports.effects import same
 from reports.inputs import setting_columns
+from reports.palette import natural
 
 __all__ = ["paired_speedups", "speedup_summary"]
 
 _COLUMNS = ["key", "dense_key", "workload", "method", "speedup", "bound"]
-
-
-def _same(value: object) -> Hashable:
-    """A value to compare settings by: missing ones are equal to each other, lists are compared as tuples."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownArgumentType, reportReturnType]
 
 
 def paired_speedups(frame: pd.DataFrame) -> pd.DataFrame:
@@ -29,7 +24,7 @@ def paired_speedups(frame: pd.DataFrame) -> pd.DataFrame:
     ok = frame[(frame["status"] == "ok") & (frame["cycles"] > 0)]
     others = [name for name in setting_columns(frame) if name != "method"]
     rows: list[tuple[tuple[Hashable, ...], dict[str, object]]] = [
-        (tuple(_same(row[name]) for name in others), {str(name): value for name, value in row.items()})
+        (tuple(same(row[name]) for name in others), {str(name): value for name, value in row.items()})
         for row in ok.to_dict("records")
     ]
     dense: dict[tuple[Hashable, ...], dict[str, object]] = {}
@@ -58,10 +53,12 @@ def speedup_summary(pairs: pd.DataFrame) -> pd.DataFrame:
     """Median, least and greatest speed-up by network and method, with the number of pairs and the median MAC bound."""
     paired = pairs[pairs["speedup"].notna()]
     groups = paired.groupby(["workload", "method"], sort=True)
-    return groups.agg(
+    found = groups.agg(
         median=("speedup", "median"),
         least=("speedup", "min"),
         greatest=("speedup", "max"),
         pairs=("speedup", "size"),
         bound=("bound", "median"),
     ).reset_index()
+    order = sorted(found.index, key=lambda i: (natural(str(found["workload"][i])), natural(str(found["method"][i]))))
+    return found.loc[order].reset_index(drop=True)

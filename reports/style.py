@@ -2,6 +2,7 @@
 
 # pyright: basic
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import plotly.graph_objects as go
@@ -9,7 +10,7 @@ import plotly.io as pio
 
 from reports.palette import INK
 
-__all__ = ["Plot", "base", "figure_json", "is_wide_range", "missing", "value_axis"]
+__all__ = ["Plot", "base", "figure_json", "is_wide_range", "legend_of", "missing", "value_axis"]
 
 _GRID = "#E6E6E6"
 _FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
@@ -24,10 +25,17 @@ class Plot:
     caption: str
     figure: go.Figure | None = None
     height: int = 400
+    legend: tuple[tuple[str, str], ...] = ()  # (colour, label): wraps on narrow screens, which the plot's own does not
 
 
 def missing(name: str, title: str, why: str) -> Plot:
     return Plot(name=name, title=title, caption=why)
+
+
+def legend_of(figure: go.Figure) -> tuple[tuple[str, str], ...]:
+    """The figure's bars as a legend of its own, in place of the one that the plot would draw."""
+    figure.update_layout(showlegend=False)
+    return tuple((str(trace.marker.color), str(trace.name)) for trace in figure.data if trace.type == "bar")
 
 
 def base(height: int, **layout: Any) -> go.Figure:
@@ -45,7 +53,8 @@ def base(height: int, **layout: Any) -> go.Figure:
     common = {
         "template": "none",
         "height": height,
-        "margin": {"l": 60, "r": 16, "t": 16, "b": 50},
+        "margin": {"l": 60, "r": 36, "t": 16, "b": 50},  # the tools stand on the right, above nothing
+        "modebar": {"orientation": "v", "color": "#BBBBBB", "activecolor": "#555555", "bgcolor": "rgba(0,0,0,0)"},
         "font": {"family": _FONT, "size": 12, "color": INK},
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
@@ -75,8 +84,12 @@ def value_axis(title: str, values: Any) -> dict[str, Any]:
         return axis | {"type": "log", "dtick": "D2" if finite[-1] / finite[0] < 200 else 1}
     if 2 <= len(finite) <= 6:
         span = finite[-1] - finite[0]
-        if min(b - a for a, b in zip(finite, finite[1:], strict=False)) > 0.08 * span:
-            axis |= {"tickmode": "array", "tickvals": finite, "ticktext": [f"{v:,.4g}" if v < 1e4 else f"{v:,.0f}" for v in finite]}
+        if min(b - a for a, b in pairwise(finite)) > 0.08 * span:
+            axis |= {
+                "tickmode": "array",
+                "tickvals": finite,
+                "ticktext": [f"{v:,.4g}" if v < 1e4 else f"{v:,.0f}" for v in finite],
+            }
     return axis
 
 

@@ -26,7 +26,7 @@ def _merged(events: pd.DataFrame, by: str, gap: int) -> pd.DataFrame:
     change = (events["engine"] != events["engine"].shift()) | (events[by] != events[by].shift())
     change |= events["start"] - events["end"].shift(fill_value=0) >= gap
     bars = events.groupby(change.cumsum().to_numpy(), sort=False).agg(
-        engine=("engine", "first"),
+        unit=("engine", "first"),  # "engine" is a keyword of pandas here
         stage=("stage", "first"),
         label=("op", "first"),
         ops=("op", "nunique"),
@@ -36,7 +36,7 @@ def _merged(events: pd.DataFrame, by: str, gap: int) -> pd.DataFrame:
         busy=("busy", "sum"),
     )
     bars["label"] = bars["label"].where(bars["ops"] == 1, bars["ops"].astype(str) + " operations")
-    return bars.assign(below=0.0)[_COLUMNS].reset_index(drop=True)
+    return bars.rename(columns={"unit": "engine"}).assign(below=0.0)[_COLUMNS].reset_index(drop=True)
 
 
 def _binned(events: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:
@@ -49,9 +49,16 @@ def _binned(events: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:
     start = np.maximum(events["start"].to_numpy()[row], edges[place])
     end = np.minimum(events["end"].to_numpy()[row], edges[place + 1])
     parts = pd.DataFrame(
-        {"engine": events["engine"].to_numpy()[row], "stage": events["stage"].to_numpy()[row], "bin": place, "busy": end - start}
+        {
+            "engine": events["engine"].to_numpy()[row],
+            "stage": events["stage"].to_numpy()[row],
+            "bin": place,
+            "busy": end - start,
+        }
     )
-    bars = parts.groupby(["engine", "bin", "stage"], sort=True).agg(busy=("busy", "sum"), commands=("busy", "size")).reset_index()
+    bars = (
+        parts.groupby(["engine", "bin", "stage"], sort=True).agg(busy=("busy", "sum"), commands=("busy", "size")).reset_index()
+    )
     bars["start"], bars["end"] = edges[bars["bin"]], edges[bars["bin"] + 1]
     share = bars["busy"] / (bars["end"] - bars["start"])
     bars["below"] = share.groupby([bars["engine"], bars["bin"]]).cumsum() - share
@@ -59,7 +66,9 @@ def _binned(events: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:
     return bars[_COLUMNS]
 
 
-def thin(timeline: pd.DataFrame, stages: dict[str, str], *, window: tuple[int, int], pixels: int = 1000, limit: int = 3000) -> Thinned:
+def thin(
+    timeline: pd.DataFrame, stages: dict[str, str], *, window: tuple[int, int], pixels: int = 1000, limit: int = 3000
+) -> Thinned:
     """Bars of a window of the timeline, at most `limit` where merging by operation or by stage, or binning, reaches that.
 
     `stages` gives an operation's stage. Busy cycles of every engine within the window are kept exactly.
@@ -67,7 +76,9 @@ def thin(timeline: pd.DataFrame, stages: dict[str, str], *, window: tuple[int, i
     low, high = window
     events = timeline[(timeline["end"] > low) & (timeline["start"] < high)]
     events = events.assign(
-        start=events["start"].clip(lower=low), end=events["end"].clip(upper=high), stage=events["op"].map(stages).fillna("other")
+        start=events["start"].clip(lower=low),
+        end=events["end"].clip(upper=high),
+        stage=events["op"].map(stages).fillna("other"),
     ).sort_values(["engine", "start"], kind="stable")
     events = events.assign(busy=events["end"] - events["start"])
     if events.empty:
@@ -95,7 +106,7 @@ def window_of(timeline: pd.DataFrame, table: pd.DataFrame, commands: int = 240) 
         score = table["cycles"]
     present = table["op"].isin(set(timeline["op"]))
     events = timeline.sort_values("start", kind="stable").reset_index(drop=True)
-    op = str(table.loc[score[present].idxmax(), "op"]) if present.any() else str(events["op"].iloc[0])
+    op = str(table["op"][present].iloc[int(score[present].to_numpy().argmax())] if present.any() else events["op"].iloc[0])
     first = int(np.argmax((events["op"] == op).to_numpy()))
     shown = events.iloc[max(0, first - commands // 8) : first + commands]
     return int(shown["start"].min()), int(shown["end"].max()), op

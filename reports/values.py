@@ -3,7 +3,22 @@
 import math
 from dataclasses import dataclass
 
-__all__ = ["Quantity", "axis_title", "compact", "label_of", "number", "quantity", "ratio", "setting", "show", "short_name"]
+__all__ = [
+    "DASH",
+    "Quantity",
+    "axis_title",
+    "compact",
+    "label_of",
+    "number",
+    "quantity",
+    "ratio",
+    "setting",
+    "show",
+    "short_name",
+]
+
+
+DASH = "\N{EN DASH}"  # where there is no value
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +100,9 @@ def number(value: object, digits: int = 3) -> str:
         try:
             value = float(value)  # type: ignore[arg-type]  # numpy scalars
         except (TypeError, ValueError):
-            return "–"
+            return DASH
         if not math.isfinite(value):
-            return "–"
+            return DASH
     size = abs(value)
     if size >= 10 ** (digits - 1) or value == int(value):
         return f"{value:,.0f}"
@@ -100,7 +115,7 @@ def number(value: object, digits: int = 3) -> str:
 def compact(value: float, unit: str = "") -> str:
     """Three significant digits with k, M, G or T."""
     if not math.isfinite(value):
-        return "–"
+        return DASH
     for factor, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= factor:
             return f"{number(value / factor)} {letter}{unit}".rstrip()
@@ -113,22 +128,22 @@ def show(column: str, value: object, *, unit: bool = True) -> str:
     try:
         scaled = float(value) * item.scale  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        return "–"
+        return DASH
     text = number(scaled)
-    if not unit or not item.unit or text == "–":
+    if not unit or not item.unit or text == DASH:
         return text
     return f"{text}{item.unit}" if item.unit in ("%", "x") else f"{text} {item.unit}"
 
 
 def ratio(value: float) -> str:
     """A factor, as in 1.78x."""
-    return f"{value:.2f}x" if math.isfinite(value) else "–"
+    return f"{value:.2f}x" if math.isfinite(value) else DASH
 
 
 def setting(column: str, value: object) -> str:
     """A setting's value as a person writes it: yes and no, MiB, GB/s, MHz."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
+        return DASH
     if isinstance(value, str):
         return value
     if isinstance(value, list | tuple):

@@ -1,6 +1,7 @@
 """Random machines, GEMMs, mappings and small training steps: small and odd, so that edges are the rule."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 from hypothesis import strategies as st
 
@@ -72,7 +73,10 @@ def accelerators(draw, number=None, kib=(1, 2, 8)):
         clock_hz=draw(st.sampled_from((100_000_000, 1_000_000_007))),
         pe=draw(pes(number)),
         array=Array(
-            rows=draw(st.integers(1, 5)), cols=draw(st.integers(1, 5)), dataflows=tuple(Dataflow), double_buffered=draw(st.booleans())
+            rows=draw(st.integers(1, 5)),
+            cols=draw(st.integers(1, 5)),
+            dataflows=tuple(Dataflow),
+            double_buffered=draw(st.booleans()),
         ),
         a_buffer=draw(buffers(kib)),
         b_buffer=draw(buffers(kib)),
@@ -88,7 +92,9 @@ def accelerators(draw, number=None, kib=(1, 2, 8)):
             outstanding=draw(st.sampled_from((1, 3, 64))),
         ),
         sequencer=Sequencer(
-            dispatch_cycles=draw(st.integers(1, 3)), queue_depth=draw(st.sampled_from((1, 2, 5, 32))), token_latency=draw(st.integers(1, 3))
+            dispatch_cycles=draw(st.integers(1, 3)),
+            queue_depth=draw(st.sampled_from((1, 2, 5, 32))),
+            token_latency=draw(st.integers(1, 3)),
         ),
         implicit_im2col=draw(st.booleans()),
     )
@@ -112,7 +118,17 @@ def gemm(m, n, k, *, batch=1, pattern=DENSE, sparse="b", producer=Producer.UPDAT
     if isinstance(pattern, NM):
         operands[sparse] = replace(operands[sparse], pattern=pattern, producer=producer)
     return Gemm(
-        name=name, layer=name, stage=stage, phase=Phase.FORWARD, m=m, n=n, k=k, batch=batch, c=f"{name}.c", a=operands["a"], b=operands["b"]
+        name=name,
+        layer=name,
+        stage=stage,
+        phase=Phase.FORWARD,
+        m=m,
+        n=n,
+        k=k,
+        batch=batch,
+        c=f"{name}.c",
+        a=operands["a"],
+        b=operands["b"],
     )
 
 
@@ -154,7 +170,7 @@ def workloads(draw, layers=3):
         work = max(t.elements for t in (*reads, *writes)) * (2 if kind is VectorKind.BATCH_NORM else 1)
         return Vector(name=name, layer=name, phase=phase, kind=kind, operation=kind, work=work, reads=reads, writes=writes)
 
-    for i, (wide, narrow) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (wide, narrow) in enumerate(pairwise(widths)):
         kept = {"pattern": pattern, "producer": Producer.UPDATE} if sparse[i] else {}
         weight = operand(f"w{i}", Role.WEIGHT, parameter=f"w{i}", **kept)
         out = Tensor(f"y{i}", rows * narrow)
@@ -173,7 +189,13 @@ def workloads(draw, layers=3):
         if online[i]:
             ops.append(
                 Prune(
-                    name=f"prune{i}", layer=f"{i}", phase=Phase.BACKWARD, pattern=pattern, source=gradient, target=f"p{i}", rescale=draw(st.booleans())
+                    name=f"prune{i}",
+                    layer=f"{i}",
+                    phase=Phase.BACKWARD,
+                    pattern=pattern,
+                    source=gradient,
+                    target=f"p{i}",
+                    rescale=draw(st.booleans()),
                 )
             )
             dy = operand(f"p{i}", Role.GRADIENT, pattern=pattern, producer=Producer.ONLINE)

@@ -50,5 +50,5 @@ def list_command() -> None:
 
 def show_command(accelerator: AcceleratorArg, changes: Set = None) -> None:
     """Show every field of an accelerator, and whether it is sourced or assumed. Example: `dse show sat-vcu1525`"""
-    settings = settings_from(accelerator, "resnet18", "dense", 1, "best", changes)
+    settings = settings_from(accelerator, {"workload": "resnet18", "method": "dense"}, changes)
     print_accelerator(out, make_point(settings).accelerator)

@@ -1,10 +1,10 @@
 """What commands share: the consoles, common options, and settings of a point from what was typed."""
 
+from collections.abc import Container, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 
@@ -13,13 +13,34 @@ from dse.folder import SweepFolder
 from dse.store import StoreError
 from workloads.zoo import zoo_names
 
-__all__ = ["AcceleratorArg", "Batch", "Method", "Set", "err", "out", "settings_from", "status", "write_text"]
+__all__ = [
+    "AcceleratorArg",
+    "Batch",
+    "Method",
+    "Set",
+    "check_writable",
+    "err",
+    "out",
+    "positive",
+    "settings_from",
+    "status",
+    "write_text",
+]
 
 _WIDTH_OF_FILES = 140  # columns where the output is not a terminal
 
 out, err = Console(emoji=False), Console(stderr=True, emoji=False)
 if not out.is_terminal:
     out.width = _WIDTH_OF_FILES
+
+
+
+def positive(text: str) -> int:
+    """A size from the command line. Raises typer.BadParameter that names the rule and the value."""
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"must be a positive integer, not {text!r}")
+    return int(text)
+
 
 Set = Annotated[
     list[str] | None,
@@ -29,29 +50,25 @@ Set = Annotated[
     ),
 ]
 Method = Annotated[str, typer.Option(help="Training method, as in `dense`, `srste:2:4`, `bdwp:2:8`; see `dse list`.")]
-Batch = Annotated[int, typer.Option(help="Images (sequences) per step.")]
+Batch = Annotated[int, typer.Option(parser=positive, metavar="N", help="Images (sequences) per step.")]
 AcceleratorArg = Annotated[str, typer.Argument(help="A preset, a .toml file, or a point of a sweep: `out/sweep#117`.")]
 
 
 def settings_from(
-    accelerator: str, workload: str, method: str, batch: int, dataflow: str, changes: list[str] | None
+    accelerator: str, options: Mapping[str, Any], changes: list[str] | None, *, typed: Container[str] = ()
 ) -> dict[str, Any]:
-    """Flat settings of a point from the command line; `FOLDER#N` brings those of a sweep's point, which options override."""
+    """Flat settings of a point from the command line; `FOLDER#N` brings those of a sweep's point, which the options override
+    that were typed (the others have their defaults). `options` may hold workload, method, batch and mapping.dataflow."""
     folder, hash_sign, number = accelerator.rpartition("#")
     if hash_sign:
         if not number.isdecimal():
             raise ConfigError(f"Accelerator {accelerator!r} must be FOLDER#N with the number of a point, as in out/sweep#117")
-        settings = SweepFolder(Path(folder)).load_space()[0].pointsettings_from(int(number))
-        given = click.get_current_context()
-        for name, value in (("workload", workload), ("method", method), ("batch", batch)):
-            if given.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-                settings[name] = value
-    elif not workload:
+        settings = SweepFolder(Path(folder)).load_space()[0].point_settings(int(number))
+        settings |= {name: value for name, value in options.items() if name in typed}
+    elif not options["workload"]:
         raise ConfigError(f"Argument 'workload' must be a trace file or one of: {', '.join(zoo_names())}")
     else:
-        settings = {"accelerator": accelerator, "workload": workload, "method": method, "batch": batch}
-    if dataflow != "best":
-        settings["mapping.dataflow"] = dataflow
+        settings = {"accelerator": accelerator, **options}
     for change in changes or ():
         name, equals, value = change.partition("=")
         if not equals or not name:
@@ -64,6 +81,19 @@ def settings_from(
 def status(text: str) -> AbstractContextManager[object]:
     """A spinner with a text, on a terminal."""
     return err.status(text) if err.is_terminal else nullcontext()
+
+
+def check_writable(*paths: Path | None) -> None:
+    """Raise StoreError, before any work is done for it, where a file can't be written later; leaves no trace of the try."""
+    for path in paths:
+        if path is not None:
+            new = not path.exists()
+            try:
+                path.open("ab").close()
+                if new:
+                    path.unlink()
+            except OSError as error:
+                raise StoreError(f"File {str(path)!r} must be writable: {error.strerror}") from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dse.commands.options import AcceleratorArg, Batch, Method, Set, out, settings_from, write_text
+from dse.commands.options import AcceleratorArg, Batch, Method, Set, check_writable, out, positive, settings_from, write_text
 from dse.config import ConfigError
 from dse.evaluate import Run, evaluate
 from dse.export import run_as_json, trace_events
@@ -18,6 +18,7 @@ __all__ = ["run_command"]
 
 
 def run_command(
+    context: typer.Context,
     accelerator: AcceleratorArg,
     workload: Annotated[
         str, typer.Argument(help="A shipped trace (`dse list`) or a trace file; not needed for `FOLDER#N`.")
@@ -28,7 +29,7 @@ def run_command(
     changes: Set = None,
     fidelity: Annotated[str, typer.Option(help="event: every command on the event-driven machine.")] = "event",
     as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON on standard output.")] = False,
-    top: Annotated[int, typer.Option(min=1, help="Rows of the operation table.")] = 25,
+    top: Annotated[int, typer.Option(parser=positive, metavar="N", help="Rows of the operation table.")] = 25,
     everything: Annotated[bool, typer.Option("--all", help="All operations.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write the operation table here.")] = None,
     timeline: Annotated[Path | None, typer.Option(help="Write an event trace here, for chrome://tracing or Perfetto.")] = None,
@@ -40,8 +41,10 @@ def run_command(
     """
     if fidelity != "event":
         raise ConfigError(f"Option '--fidelity' must be event, not {fidelity!r}")
-    settings = settings_from(accelerator, workload, method, batch, dataflow, changes)
+    options = {"workload": workload, "method": method, "batch": batch, "mapping.dataflow": dataflow}
+    settings = settings_from(accelerator, options, changes, typed={n for n in options if _typed(context, n)})
     point = make_point(settings)
+    check_writable(csv, timeline)
     done = evaluate(point, record_events=timeline is not None)
     if isinstance(done, Unsupported):
         raise ConfigError(f"Point can't run {point.workload!r}: {done}")
@@ -60,3 +63,9 @@ def run_command(
     written = [str(path) for path in (csv, timeline) if path is not None]
     if written:
         out.print(f"wrote {', '.join(written)}", highlight=False)
+
+
+def _typed(context: typer.Context, setting: str) -> bool:
+    """Whether the option of a setting stands on the command line."""
+    source = context.get_parameter_source(setting.rpartition(".")[2])
+    return source is not None and source.name == "COMMANDLINE"

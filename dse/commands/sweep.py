@@ -49,19 +49,16 @@ def sweep_command(
     target.save_space(swept, command_line())
     workers = jobs or os.cpu_count() or 1
     out.print(f"[bold]{swept.title}[/]: {len(swept):,} points, {workers} workers, results in {target.path}", highlight=False)
+    done = 0
     with Store(target.store) as store:
         try:
-            _watch(swept, store, workers, quiet=quiet)
+            for done in _watch(swept, store, workers, quiet=quiet):
+                pass
+            _summary(target, swept, store, command_line(), report=report)
         except KeyboardInterrupt:
-            kept = len(sweep_frame(swept, store))
-            out.print(f"\nstopped; {kept:,} of {len(swept):,} points are safe in {target.store}", highlight=False)
-            out.print(f"continue with: {command_line()}", highlight=False)
+            _say(f"\nstopped; {done:,} of {len(swept):,} points are safe in {target.store}")
+            _say(f"continue with: {command_line()}")
             raise
-        _summary(target, swept, store, command_line(), report=report)
-
-
-def _watch(space: Space, store: Store, workers: int, *, quiet: bool) -> None:
-    """Run the sweep with a bar: done, rate, time left, best so far."""
     objective = space.objectives[0]
     best: list[float] = []
     columns = (

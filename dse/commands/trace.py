@@ -5,7 +5,7 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from dse.commands.options import Batch, out, status
+from dse.commands.options import Batch, check_writable, out, status
 from dse.config import ConfigError
 from dse.folder import command_line
 from dse.render import si
@@ -35,16 +35,9 @@ def trace_command(
     name, build = resolve_target(target)
     path = output or Path(f"{name}.jsonl.gz")
     sizes = _shape(shape) if shape else None
+    check_writable(path)
     with status(f"tracing {name}"):
         trace = trace_step(
-            build,
-            name=name,
-            batch=batch,
-            input_shape=sizes,
-            dtype=cast(Literal["fp32", "bf16", "fp16"], dtype),
-            optimizer=optimizer,
-            source=command_line(),
-        )
             build,
             name=name,
             batch=batch,

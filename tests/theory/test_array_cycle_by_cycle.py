@@ -19,7 +19,7 @@ from simulator.timing import multiply_time
 from workloads.sparsity import DENSE, NM
 
 
-class Impossible(Exception):
+class ImpossibleError(Exception):
     """The schedule asks a PE for what it can't do."""
 
 
@@ -52,10 +52,12 @@ def kept_indices(pattern, seed, rows, k):
     """For each row (column of B, row of A) the positions of k that are multiplied, step by step."""
     rng = np.random.default_rng(seed)
     groups = range(0, k, pattern.group)
-    return [[sorted(g + i for i in rng.choice(pattern.group, pattern.keep, replace=False)) for g in groups] for _ in range(rows)]
+    return [
+        [sorted(g + i for i in rng.choice(pattern.group, pattern.keep, replace=False)) for g in groups] for _ in range(rows)
+    ]
 
 
-def problem(dataflow, m, n, k, pattern, sparse, lanes, seed):
+def problem(m, n, k, pattern, sparse, lanes, seed):
     """Integer operands, the steps of k by (row, column), beat by beat, and the product that they must give."""
     rng = np.random.default_rng(seed)
     a, b = rng.integers(-9, 10, (m, k)), rng.integers(-9, 10, (k, n))
@@ -71,8 +73,8 @@ def problem(dataflow, m, n, k, pattern, sparse, lanes, seed):
     else:
         want, steps = a @ b, chunks(k, lanes)
 
-        def beats(i, j, step):
-            return [steps[step]] if step < len(steps) else [[]]
+        def beats(_i, _j, step):
+            return [steps[step]]
 
     return a, b, want, beats
 
@@ -82,10 +84,10 @@ def chunks_of(items, size):
 
 
 def stationary(machine, time, columns, k, pattern, resident, sparse, hop, numbers):
-    """WS (resident "b": positions are rows of A) and IS (resident "a"), with a given hop. Raises Impossible."""
+    """WS (resident "b": positions are rows of A) and IS (resident "a"), with a given hop. Raises ImpossibleError."""
     pe, array = machine.pe, machine.array
     rows, cols, lag = array.rows, array.cols, pe.accumulate_latency
-    a, b, want, beats_of = numbers
+    a, b, _, beats_of = numbers
     depth = pattern.group if isinstance(pattern, NM) else pe.lanes
     beats = len(chunks_of(range(pattern.keep), pe.lanes)) if isinstance(pattern, NM) else 1
     steps = len(chunks(k, depth))
@@ -130,11 +132,11 @@ def stationary(machine, time, columns, k, pattern, resident, sparse, hop, number
             for offset, p, beat in order:
                 t = start + offset + row * hop + col
                 if (row, col, t) in busy:
-                    raise Impossible
+                    raise ImpossibleError
                 busy.add((row, col, t))
                 before = last_beat.get((row, col, p)) if beat else last_beat.get((row - 1, col, p))
                 if before is not None and t < before + lag:
-                    raise Impossible
+                    raise ImpossibleError
                 last_beat[row, col, p] = t
                 if row < len(part) and col < len(wide):
                     i, j = (p, wide[col]) if resident == "b" else (wide[col], p)
@@ -151,7 +153,11 @@ def stationary(machine, time, columns, k, pattern, resident, sparse, hop, number
             slot_end = max(slot_end, start + rows * registers * one_register)
         else:
             load_from = slot_end = everything_out
-    trace.done = max(everything_out, slot_end - 1 + (rows - 1) * hop + (cols - 1) + pe.latency + 1) if array.double_buffered else slot_end
+    trace.done = (
+        max(everything_out, slot_end - 1 + (rows - 1) * hop + (cols - 1) + pe.latency + 1)
+        if array.double_buffered
+        else slot_end
+    )
     trace.free = max(slot_end + row * hop - row for row in range(rows)) if array.double_buffered else slot_end
     trace.c = sums if resident == "b" else sums.T
     return trace
@@ -161,14 +167,18 @@ def output(machine, m, n, k, pattern, sparse, accumulate, numbers):
     """OS: each PE keeps up to `interleave` outputs along the longer dimension; rows and columns lag by a cycle each."""
     pe, array = machine.pe, machine.array
     rows, cols, lag = array.rows, array.cols, pe.accumulate_latency
-    a, b, want, beats_of = numbers
+    a, b, _, beats_of = numbers
     depth = pattern.group if isinstance(pattern, NM) else pe.lanes
     beats = len(chunks_of(range(pattern.keep), pe.lanes)) if isinstance(pattern, NM) else 1
     steps = len(chunks(k, depth))
     word, index = pe.number.operand_bits, (pattern.group - 1).bit_length() if isinstance(pattern, NM) else 0
-    bits = {side: pattern.keep * (word + index) if isinstance(pattern, NM) and side == sparse else depth * word for side in "ab"}
+    bits = {
+        side: pattern.keep * (word + index) if isinstance(pattern, NM) and side == sparse else depth * word for side in "ab"
+    }
     port = {"a": port_cycles(rows * bits["a"], machine.a_buffer), "b": port_cycles(cols * bits["b"], machine.b_buffer)}
-    shift = sum(port_cycles(cols * pe.number.accumulator_bits, machine.c_buffer) for _ in range(rows) for _ in range(pe.interleave))
+    shift = sum(
+        port_cycles(cols * pe.number.accumulator_bits, machine.c_buffer) for _ in range(rows) for _ in range(pe.interleave)
+    )
 
     down, across = chunks(m, rows), chunks(n, cols)
     if len(across) >= len(down):
@@ -190,7 +200,7 @@ def output(machine, m, n, k, pattern, sparse, accumulate, numbers):
                     t = now + q
                     trace.issues.append((t, number))
                     if t < finished.get(q, -lag) + lag:
-                        raise Impossible
+                        raise ImpossibleError
                     finished[q] = t
                     for i, j in itertools.product(down_part, across_part):
                         for at in beats_of(i, j, step)[beat]:
@@ -209,7 +219,7 @@ def output(machine, m, n, k, pattern, sparse, accumulate, numbers):
 
 
 def brute_force(machine, dataflow, m, n, k, pattern, sparse, accumulate, seed=0):
-    numbers = problem(dataflow, m, n, k, pattern, sparse, machine.pe.lanes, seed)
+    numbers = problem(m, n, k, pattern, sparse, machine.pe.lanes, seed)
     if dataflow is Dataflow.OS:
         trace = output(machine, m, n, k, pattern, sparse, accumulate, numbers)
     else:
@@ -218,7 +228,7 @@ def brute_force(machine, dataflow, m, n, k, pattern, sparse, accumulate, seed=0)
             try:
                 trace = stationary(machine, time, columns, k, pattern, resident, sparse, hop, numbers)
                 break
-            except Impossible:
+            except ImpossibleError:
                 continue
     np.testing.assert_array_equal(trace.c, numbers[2])  # it multiplied what it should
     return trace
