@@ -156,9 +156,7 @@ class Run:
             "multipliers": accelerator.multipliers,
             "storage_bits": accelerator.storage_bits,
             **{f"{stage}_cycles": int(stages[stage]) for stage in STAGES},
-            **{
-                f"array_{cause}_cycles": int(self.table[f"array_{cause}"].sum()) for cause in ArrayCauses().as_dict()
-            },
+            **{f"array_{cause}_cycles": int(self.table[f"array_{cause}"].sum()) for cause in ArrayCauses().as_dict()},
             **{f"array_wait_{cause}_cycles": cycles for cause, cycles in sorted(array.stalls.items())},
             **result.counters.as_dict(),
             "dense_fallbacks": len(self.workload.notices),

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from reports.inputs import Detail, Direction, ReportInputs
-from reports.report import write_report
 
 from dse.config import ConfigError
 from dse.evaluate import Run, evaluate
@@ -21,6 +19,8 @@ from dse.pareto import candidates, front_of
 from dse.point import make_point, trace_digest
 from dse.space import Objective, Space
 from dse.store import StoreError
+from reports.inputs import Detail, Direction, ReportInputs
+from reports.report import write_report
 from simulator.arch import leaf_fields
 from simulator.presets import PRESETS
 from simulator.result import EngineTime

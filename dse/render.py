@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dse.evaluate import STAGES, Run
@@ -12,8 +13,11 @@ from simulator.arch import Accelerator, leaf_fields
 from simulator.presets import PRESETS
 from simulator.schedule import Engine
 
-__all__ = ["print_accelerator", "print_front", "print_run", "si"]
+__all__ = ["number", "print_accelerator", "print_front", "print_run", "si"]
 
+_WAITS = {"command": "waits for dispatch", "array": "waits for its own results", "drained": "has no more work"}
+_WIDE = 120  # columns that the whole operation table needs
+_BESIDE_LAYER = {False: 86, True: 58}  # columns beside the layer's name, in the whole table and without MACs and waits
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -34,20 +38,22 @@ def print_run(console: Console, run: Run, baseline: Run | None, *, top: int) -> 
     point, accelerator = run.point, run.point.accelerator
     pe, array = accelerator.pe, accelerator.array
     console.print(
-        f"[bold]{accelerator.name}[/] ({accelerator.digest})   {array.rows}x{array.cols} PEs x {pe.lanes} multipliers, "
+        f"[bold]{escape(accelerator.name)}[/] ({accelerator.digest})   {array.rows}x{array.cols} PEs"
+        f"{f' x {pe.lanes} multipliers' if pe.lanes > 1 else ''}, "
         f"{pe.format}, {accelerator.clock_hz / 1e6:g} MHz, {accelerator.dram.bytes_per_second / 1e9:g} GB/s"
         + _provenance(accelerator)
     )
+    kept = si(run.workload.saved_elements * pe.number.result_bits / 8)
     console.print(
-        f"[bold]{point.workload}[/], batch {point.batch}, method [bold]{point.method}[/], "
-        f"{run.workload.parameters / 1e6:.1f} M parameters, kept for backward {si(run.workload.saved_elements * pe.number.result_bits / 8)}B\n"
+        f"[bold]{escape(point.workload)}[/], batch {point.batch}, method [bold]{point.method}[/], "
+        f"{run.workload.parameters / 1e6:.1f} M parameters, kept for backward {kept}B\n"
     )
     _print_ops(console, run, top)
     _print_stages(console, run)
     _print_account(console, run)
     _print_total(console, run, baseline)
     for notice in run.workload.notices[:5]:
-        console.print(f"[yellow]note[/] {notice.layer} {notice.stage}: {notice.text}")
+        console.print(f"[yellow]note[/] {escape(notice.layer)} {notice.stage}: {escape(notice.text)}", highlight=False)
     if len(run.workload.notices) > 5:
         console.print(f"[yellow]note[/] and {len(run.workload.notices) - 5} more; --json lists them")
 
@@ -64,27 +70,30 @@ def _print_ops(console: Console, run: Run, top: int) -> None:
     frame = run.table
     shown = frame[frame["cycles"] > 0].nlargest(top, "cycles").sort_index() if top else frame
     table = Table(box=None, pad_edge=False, header_style="bold")
+    narrow = console.width < _WIDE
+    room = max(20, console.width - _BESIDE_LAYER[narrow])
     table.add_column("layer", no_wrap=True, min_width=20)
     for name in ("stage", "flow", "pattern"):
         table.add_column(name, no_wrap=True)
-    for name in ("MACs", "cycles", "of step", "util"):
+    for name in ("cycles", "of step", "util") if narrow else ("MACs", "cycles", "of step", "util"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("bound by", no_wrap=True)
-    table.add_column("array waits for", no_wrap=True, overflow="ellipsis")
+    if not narrow:
+        table.add_column("array waits for", no_wrap=True)
     for row in shown.to_dict("records"):
         waits = {str(key).removeprefix("stall_"): value for key, value in row.items() if str(key).startswith("stall_")}
         worst = [item for item in sorted(waits.items(), key=lambda item: -item[1])[:2] if item[1] * 1000 >= run.result.cycles]
         table.add_row(
-            str(row["layer"]),
+            escape(_end(str(row["layer"]), room)),
             str(row["stage"]),
             str(row["dataflow"]),
             str(row["pattern"]),
-            si(row["dense_macs"]) if row["dense_macs"] else "",
+            *([] if narrow else [si(row["dense_macs"]) if row["dense_macs"] else ""]),
             si(row["cycles"]),
             share(row["cycles"], run.result.cycles),
             f"{row['utilization']:.0%}" if row["array_busy"] else "",
             str(row["bound_by"]),
-            ", ".join(f"{cause} {share(cycles, run.result.cycles)}" for cause, cycles in worst),
+            *([] if narrow else [", ".join(f"{cause} {share(cycles, run.result.cycles)}" for cause, cycles in worst)]),
         )
     console.print(table)
     if len(shown) < len(frame):
@@ -93,7 +102,13 @@ def _print_ops(console: Console, run: Run, top: int) -> None:
             f"[dim]... and {len(frame) - len(shown)} more operations ({share(rest, run.result.cycles)} of the step); "
             "--all shows them[/]"
         )
-    console.print("[dim]MACs with zeros; cycles: how far the operation moved the end of the step; util: of the busy array[/]\n")
+    legend = ["cycles: how far the operation moved the end of the step", "util: of the busy array"]
+    console.print(f"[dim]{'; '.join(legend if narrow else ['MACs with zeros', *legend])}[/]\n")
+
+
+def _end(name: str, room: int) -> str:
+    """A name's end, which tells layers apart, where all of it has no room."""
+    return name if len(name) <= room else "\N{HORIZONTAL ELLIPSIS}" + name[1 - room :]
 
 
 def _print_stages(console: Console, run: Run) -> None:
@@ -122,9 +137,10 @@ def _print_account(console: Console, run: Run) -> None:
     """Where the array's cycles went: they add up to the run."""
     total = run.result.cycles
     causes = {cause: int(run.table[f"array_{cause}"].sum()) for cause in ("compute", "latency", "bandwidth", "shift", "fill")}
-    waits = {f"waits for {cause}": cycles for cause, cycles in run.result.engines[Engine.ARRAY].stalls.items()}
+    stalls = run.result.engines[Engine.ARRAY].stalls
+    waits = {_WAITS.get(cause, f"waits for {cause}"): stalls[cause] for cause in sorted(stalls, key=lambda c: -stalls[c])}
     parts = [f"{name} {share(cycles, total)}" for name, cycles in (causes | waits).items() if cycles * 1000 >= total]
-    console.print("[bold]array[/]   " + ", ".join(parts))
+    console.print("[bold]array[/]   " + ", ".join(parts), highlight=False)
     others = [
         f"{engine.value} {share(time.busy, total)}"
         for engine, time in run.result.engines.items()
@@ -155,32 +171,59 @@ def _print_total(console: Console, run: Run, baseline: Run | None) -> None:
 def print_front(
     console: Console, front: pd.DataFrame, objectives: tuple[Objective, ...], varied: list[str], names: dict[str, str]
 ) -> None:
-    """The Pareto set as a table: what differs, then the objectives, then what else one asks first."""
-    table = Table(
-        title=f"Pareto front: {len(front)} points", title_justify="left", box=None, pad_edge=False, header_style="bold"
-    )
-    table.add_column("point", justify="right")
-    settings = [name for name in varied if name in front.columns and front[name].nunique(dropna=False) > 1]
-    for name in settings:
-        table.add_column(name.removeprefix("accelerator.").removeprefix("mapping.").replace(".", "\n"), no_wrap=True)
+    """The Pareto set as a table: what differs, then the objectives, then what else one asks first.
+
+    Where the terminal is too narrow for a column per setting, the settings share one.
+    """
+    settings = [name for name in varied if name in front.columns and front[name].map(str).nunique() > 1]
     columns = [objective.column for objective in objectives]
-    columns += [name for name in ("images_per_second", "utilization") if name not in columns]
-    for objective in objectives:
-        table.add_column(f"{_heading(objective.column)} {'(min)' if objective.minimize else '(max)'}", justify="right")
-    for name in columns[len(objectives) :]:
-        table.add_column(_heading(name), justify="right")
-    table.add_column("", no_wrap=True)
+    more = [name for name in ("images_per_second", "utilization") if name not in columns]
     by_key: dict[str, list[str]] = {}
     for name, key in names.items():
         by_key.setdefault(key, []).append(name)
+    table = _front_table(front, objectives, settings, more, by_key)
+    if console.measure(table).minimum > console.width:
+        table = _front_table(front, objectives, settings, more, by_key, shared=True)
+    console.print(table)
+
+
+def _front_table(
+    front: pd.DataFrame,
+    objectives: tuple[Objective, ...],
+    settings: list[str],
+    more: list[str],
+    names: dict[str, list[str]],
+    *,
+    shared: bool = False,
+) -> Table:
+    title = f"Pareto front: {len(front)} point{'' if len(front) == 1 else 's'}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table.add_column("point", justify="right", no_wrap=True)
+    if shared and settings:
+        table.add_column("settings that differ", min_width=20)
+    for name in [] if shared else settings:
+        table.add_column(_short(name).replace(".", "\n").replace("_", "\n"), no_wrap=True)
+    for objective in objectives:
+        heading = f"{_heading(objective.column)}\n{'(min)' if objective.minimize else '(max)'}"
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name in more:
+        table.add_column(_heading(name), justify="right", no_wrap=True)
+    table.add_column("", no_wrap=not shared)
     for row in front.to_dict("records"):
+        values = [_setting(row[name]) for name in settings]
+        if shared and settings:
+            values = [", ".join(f"{_short(name)} {value}" for name, value in zip(settings, values, strict=True))]
         table.add_row(
             f"#{row['point']}",
-            *(_setting(row[name]) for name in settings),
-            *(_number(row[name]) for name in columns),
-            ", ".join(by_key.get(str(row["key"]), [])),
+            *(escape(value) for value in values),
+            *(number(row[name]) for name in (*(objective.column for objective in objectives), *more)),
+            ", ".join(names.get(str(row["key"]), [])),
         )
-    console.print(table)
+    return table
+
+
+def _short(setting: str) -> str:
+    return setting.removeprefix("accelerator.").removeprefix("mapping.")
 
 
 def _setting(value: Any) -> str:
@@ -192,7 +235,8 @@ def _heading(column: str) -> str:
     return column.replace("_", "\n")
 
 
-def _number(value: Any) -> str:
+def number(value: Any) -> str:
+    """A result with four digits, or all that stand before the point."""
     if isinstance(value, float) and not value.is_integer():
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{int(value):,}"
@@ -201,8 +245,10 @@ def _number(value: Any) -> str:
 def print_accelerator(console: Console, accelerator: Accelerator) -> None:
     """Every field with its value and, for a preset, where that comes from."""
     preset = PRESETS.get(accelerator.name)
-    known = preset.provenance if preset is not None and preset.accelerator == accelerator else {}
-    console.print(f"[bold]{accelerator.name}[/] ({accelerator.digest})" + (f"   {preset.about}" if preset and known else ""))
+    own = leaf_fields(preset.accelerator) if preset is not None else {}
+    same = preset is not None and preset.accelerator == accelerator
+    about = f"   {preset.about}" if preset is not None and same else ""
+    console.print(f"[bold]{escape(accelerator.name)}[/] ({accelerator.digest}){about}", highlight=False)
     console.print(
         f"{accelerator.multipliers:,} multipliers, {accelerator.peak_dense_flops / 1e9:,.1f} GOPS dense, "
         f"{accelerator.storage_bits / 8 / 2**20:,.2f} MiB on chip\n"
@@ -219,6 +265,6 @@ def print_accelerator(console: Console, accelerator: Accelerator) -> None:
                 if type(value) is int
                 else str(value)
             )
-            origin = known.get(path)
-            table.add_row(path, text, origin.kind if origin else "", origin.note if origin else "")
+            origin = preset.provenance[path] if preset is not None and own[path] == value else None
+            table.add_row(path, text, origin.kind if origin else "set here", escape(origin.note) if origin else "")
     console.print(table)

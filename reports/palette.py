@@ -71,6 +71,8 @@ def cause_name(cause: str) -> str:
 def cause_phrase(cause: str) -> str:
     """A cause within a sentence that says what time goes to."""
     name = cause_name(cause)
+    if cause == "drained":
+        return "having no more work to do"
     return name.replace("wait: ", "waiting for ")
 
 

@@ -11,7 +11,7 @@ from reports.effects import changed_alone, median_factor
 from reports.inputs import ReportInputs, setting_columns
 from reports.palette import INK, method_style, natural
 from reports.style import Plot, base, is_wide_range, missing
-from reports.values import axis_title, label_of, quantity, ratio, setting, short_name
+from reports.values import axis_title, label_of, label_within, quantity, ratio, setting, short_name
 
 __all__ = ["axis_plots"]
 
@@ -71,13 +71,13 @@ def axis_plots(inputs: ReportInputs) -> tuple[str, list[Plot]]:
     column, direction = inputs.objectives[0]
     rows = inputs.ok
     if column not in rows.columns or rows[column].dropna().empty:
-        return f"No point has a value for {label_of(column).lower()}, so there are no effects to show.", []
+        return f"No point has a value for {label_within(column)}, so there are no effects to show.", []
     rows = rows.dropna(subset=[column])
     values, title = rows[column] * quantity(column).scale, axis_title(column)
     relative = "workload" in rows.columns and rows["workload"].nunique() > 1
     if relative:
         values = values / values.groupby(rows["workload"]).transform("median")
-        title = f"{label_of(column)} / its network's median"
+        title = f"{label_of(column)} / network median"
     several = [name for name in inputs.axes if len({setting(name, value) for value in rows[name]}) > 1]
     axes = [_studied(name, rows, values, direction) for name in several if not (relative and name == "workload")]
     if not axes:
@@ -94,7 +94,7 @@ def axis_plots(inputs: ReportInputs) -> tuple[str, list[Plot]]:
     ]
     ranked = [f"{short_name(axis.column)} {ratio(axis.strength)}" for axis in axes]
     text = (
-        f"How far each axis moves the {label_of(column).lower()} when it alone changes from its worst to its best value, "
+        f"How far each axis moves the {label_within(column)} when it alone changes from its worst to its best value, "
         f"strongest first: {', '.join(ranked)}."
     )
     if any(not axis.pairs for axis in axes):

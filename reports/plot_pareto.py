@@ -11,12 +11,13 @@ import plotly.graph_objects as go
 from reports.inputs import ReportInputs
 from reports.palette import INK, method_style, natural
 from reports.style import Plot, base, missing, value_axis
-from reports.values import axis_title, label_of, quantity, setting, short_name, show
+from reports.values import axis_title, label_within, quantity, setting, short_name, show
 
 __all__ = ["front_order", "pareto_plots"]
 
 _TITLE = "Pareto front"
 _MOST_NETWORKS = 6
+_SMALL = 420  # height of all plots but the first
 
 
 def front_order(rows: pd.DataFrame, x: str, x_direction: str) -> pd.DataFrame:
@@ -35,6 +36,10 @@ def _scaled(rows: pd.DataFrame, column: str) -> list[float]:
     return [float(value) * quantity(column).scale for value in rows[column]]
 
 
+def _ends(values: list[float]) -> tuple[float, float]:
+    return min(values), max(values)
+
+
 def _labels(inputs: ReportInputs, rows: pd.DataFrame, x: str, y: str, log: tuple[bool, bool]) -> list[dict]:
     """An arrow per candidate, away from the middle of the plot and from each other."""
     names: dict[str, list[str]] = {}
@@ -42,7 +47,8 @@ def _labels(inputs: ReportInputs, rows: pd.DataFrame, x: str, y: str, log: tuple
         names.setdefault(key, []).append(name)
     shown = rows[rows["key"].isin(names)].drop_duplicates("key")
     xs, ys = _scaled(shown, x), _scaled(shown, y)
-    middle = sorted(_scaled(rows, x))[len(rows) // 2] if len(rows) else 0
+    low, high = _ends(_scaled(rows, x))
+    middle = (low * high) ** 0.5 if log[0] else (low + high) / 2
     notes = []
     order = sorted(range(len(xs)), key=lambda i: (ys[i], xs[i]))
     for rank, i in enumerate(order):
@@ -53,7 +59,7 @@ def _labels(inputs: ReportInputs, rows: pd.DataFrame, x: str, y: str, log: tuple
                 "y": log10(ys[i]) if log[1] else ys[i],
                 "text": f"<b>{escape(' = '.join(names[shown['key'].iloc[i]]))}</b>",
                 "ax": -46 if left else 46,
-                "ay": -28 - 10 * (rank % 2),
+                "ay": 28 if rank == 0 else -12 - 18 * rank,
                 "arrowhead": 2,
                 "arrowsize": 0.8,
                 "arrowwidth": 1.2,
@@ -68,7 +74,7 @@ def _labels(inputs: ReportInputs, rows: pd.DataFrame, x: str, y: str, log: tuple
 def _padded(values: list[float], log: bool) -> list[float]:
     low, high = (log10(min(values)), log10(max(values))) if log else (min(values), max(values))
     pad = 0.09 * (high - low) or 0.1 * abs(high) or 1
-    return [low - pad, high + pad * 1.4]
+    return [low - 1.3 * pad, high + 1.4 * pad]
 
 
 def _draw(inputs: ReportInputs, rows: pd.DataFrame, x: str, y: str, height: int) -> go.Figure:
@@ -125,8 +131,8 @@ def _caption(inputs: ReportInputs, rows: pd.DataFrame, x: str, y: str) -> str:
     else:
         ends = [f"{show(c, front[c].min())} to {show(c, front[c].max())}" for c in (y, x)]
         text = (
-            f"{len(front)} of {len(rows)} points are on the front (large markers), over {ends[0]} ({label_of(y).lower()}) "
-            f"and {ends[1]} ({label_of(x).lower()})."
+            f"{len(front)} of {len(rows)} points are on the front (large markers), over {ends[0]} ({label_within(y)}) "
+            f"and {ends[1]} ({label_within(x)})."
         )
     if len(inputs.objectives) == 3:
         text += " The front is over three objectives; in this projection its points need not form a line."
@@ -145,16 +151,25 @@ def pareto_plots(inputs: ReportInputs, height: int = 560) -> list[Plot]:
     if rows.empty:
         return [missing("pareto", _TITLE, "No point of this sweep ran, so there is no front; see why below.")]
     networks = rows["workload"].astype(str) if "workload" in rows.columns else pd.Series("", index=rows.index)
-    names = sorted(set(networks), key=lambda name: -int((networks == name).sum()))
+    on_front = networks[rows["key"].isin(inputs.front)]
+    names = sorted(set(networks), key=lambda name: (-int((on_front == name).sum()), -int((networks == name).sum()), name))
     plots: list[Plot] = []
     for network in names[:_MOST_NETWORKS]:
         part = rows[networks == network]
         for x in columns[1:]:
             title = _TITLE if len(names) == 1 else f"{_TITLE}, {network}"
-            title = f"{title}: {label_of(columns[0]).lower()} against {label_of(x).lower()}"
-            figure = _draw(inputs, part, x, columns[0], height)
+            title = f"{title}: {label_within(columns[0])} against {label_within(x)}"
+            figure = _draw(inputs, part, x, columns[0], height if not plots else _SMALL)
             caption = _caption(inputs, part, x, columns[0])
             if len(names) > _MOST_NETWORKS and not plots:
-                caption += f" Drawn for the {_MOST_NETWORKS} networks with most points, of {len(names)}."
-            plots.append(Plot(name=f"pareto-{len(plots)}", title=title, caption=caption, figure=figure, height=height))
+                caption += f" Drawn for the {_MOST_NETWORKS} networks with most points on the front, of {len(names)}."
+            plots.append(
+                Plot(
+                    name=f"pareto-{len(plots)}",
+                    title=title,
+                    caption=caption,
+                    figure=figure,
+                    height=height if len(plots) == 0 else _SMALL,
+                )
+            )
     return plots

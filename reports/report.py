@@ -1,6 +1,6 @@
 """The report: one HTML file that needs no network, its first screen for the decision and the rest for questions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jinja2
@@ -20,7 +20,7 @@ from reports.plot_stacks import cause_plot, engine_plot, stage_plot
 from reports.plot_timeline import timeline_plots
 from reports.style import Plot, figure_json
 from reports.summary import cards, front_table, headline, point_counts, shared_settings
-from reports.values import label_of, number
+from reports.values import label_within, number
 
 __all__ = ["render", "write_report"]
 
@@ -61,6 +61,14 @@ def slowest(detail: Detail, most: int = _SLOWEST) -> list[dict[str, str]]:
     ]
 
 
+def _distinct(details: tuple[Detail, ...]) -> tuple[Detail, ...]:
+    """Each point once, under all its names: a point may be the fastest and the knee."""
+    named: dict[str, list[Detail]] = {}
+    for detail in details:
+        named.setdefault(detail.key, []).append(detail)
+    return tuple(replace(same[0], name=" and ".join(dict.fromkeys(d.name for d in same))) for same in named.values())
+
+
 def _sections(inputs: ReportInputs, pareto: list[Plot]) -> list[Section]:
     found: list[Section] = []
     if len(pareto) > 1:
@@ -84,6 +92,7 @@ def _sections(inputs: ReportInputs, pareto: list[Plot]) -> list[Section]:
 
 def render(inputs: ReportInputs) -> str:
     """The report's HTML."""
+    inputs = replace(inputs, details=_distinct(inputs.details))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -107,7 +116,7 @@ def render(inputs: ReportInputs) -> str:
         cards=cards(inputs),
         shared=shared_settings(inputs),
         objectives=[
-            (label_of(column).lower(), "less" if direction == "min" else "more") for column, direction in inputs.objectives
+            (label_within(column), "less" if direction == "min" else "more") for column, direction in inputs.objectives
         ],
         counts=point_counts(inputs.frame),
         total=len(inputs.frame),

@@ -35,7 +35,8 @@ def missing(name: str, title: str, why: str) -> Plot:
 def legend_of(figure: go.Figure) -> tuple[tuple[str, str], ...]:
     """The figure's bars as a legend of its own, in place of the one that the plot would draw."""
     figure.update_layout(showlegend=False)
-    return tuple((str(trace.marker.color), str(trace.name)) for trace in figure.data if trace.type == "bar")
+    traces: list[Any] = list(figure.select_traces({"type": "bar"}))
+    return tuple((str(trace.marker.color), str(trace.name)) for trace in traces)
 
 
 def base(height: int, **layout: Any) -> go.Figure:

@@ -10,7 +10,7 @@ from reports.inputs import Detail, ReportInputs
 from reports.palette import cause_phrase
 from reports.speedup import paired_speedups
 from reports.stacks import by_cause
-from reports.values import axis_title, label_of, ratio, setting, short_name, show
+from reports.values import axis_title, label_of, label_within, ratio, setting, short_name, show
 
 __all__ = ["Card", "FrontTable", "cards", "front_table", "headline", "point_counts", "shared_settings", "split_axes"]
 
@@ -63,7 +63,7 @@ def _against(inputs: ReportInputs, row: Mapping[Hashable, object], other: Mappin
     for column, _ in inputs.objectives:
         mine, theirs = _number(row, column), _number(other, column)
         if theirs and math.isfinite(mine) and math.isfinite(theirs):
-            words.append(f"{ratio(mine / theirs)} the {label_of(column).lower()}")
+            words.append(f"{ratio(mine / theirs)} the {label_within(column)}")
     return " and ".join(words) if len(words) < 3 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
@@ -149,13 +149,11 @@ def headline(inputs: ReportInputs) -> tuple[str, list[str]]:
         if axis in ("method", "workload", "accelerator")
         else f"{short_name(axis)} {setting(axis, row[axis])}"
         for axis in inputs.axes
-        if axis in split_axes(inputs)[0] or axis == "method"
+        if axis in split_axes(inputs)[0] or axis in ("workload", "method")
     )
     key = inputs.candidates[chosen]
     title = f"Build the {chosen} point: {settings}" if settings else f"Build the {chosen} point"
-    reasons = [
-        ", ".join(f"{show(column, row.get(column))} {label_of(column).lower()}" for column, _ in inputs.objectives) + "."
-    ]
+    reasons = [", ".join(f"{show(column, row.get(column))} {label_within(column)}" for column, _ in inputs.objectives) + "."]
     for other, other_key in inputs.candidates.items():
         peer = _row(inputs, other_key)
         if other_key != key and peer is not None and (words := _against(inputs, row, peer)):

@@ -9,6 +9,7 @@ __all__ = [
     "axis_title",
     "compact",
     "label_of",
+    "label_within",
     "number",
     "quantity",
     "ratio",
@@ -86,6 +87,12 @@ def short_name(column: str) -> str:
 def label_of(column: str) -> str:
     """A column's name in words: the metric's, or the setting's own."""
     return short_name(column) if "." in column else quantity(column).label
+
+
+def label_within(column: str) -> str:
+    """The name as it stands within a sentence: its first letter small, unless the word is an abbreviation or a setting."""
+    label = label_of(column)
+    return label if "." in column or label[:2].isupper() else label[:1].lower() + label[1:]
 
 
 def axis_title(column: str) -> str:

@@ -30,17 +30,17 @@ class VectorKind(StrEnum):
 
 
 def streaming_work(kind: VectorKind, reads: tuple[Tensor, ...], writes: tuple[Tensor, ...]) -> int:
-    """Element operations of vector work that streams its tensors: those read or those written, twice for NORM."""
-    elements = max(sum(tensor.elements for tensor in reads), sum(tensor.elements for tensor in writes))
-    return 2 * elements if kind is VectorKind.NORM else elements
+    """Element operations of vector work that streams its tensors: the elements of the largest one (a lane takes an element
+    of each operand at once), twice where statistics come first."""
+    elements = max((tensor.elements for tensor in (*reads, *writes)), default=0)
+    return 2 * elements if kind in (VectorKind.NORM, VectorKind.BATCH_NORM) else elements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vector:
     """Work of the vector unit.
 
-    `work` is the number of element operations (one lane, one cycle each): the larger of elements read and written,
-    doubled where statistics come first. `passes` says how often the reads stream past if they do not fit on chip.
+    `work` is the number of element operations (one lane, one cycle each), see `streaming_work`. `passes` says how often the reads stream past if they do not fit on chip.
     """
 
     name: str

@@ -20,6 +20,7 @@ __all__ = [
     "Set",
     "check_writable",
     "err",
+    "natural",
     "out",
     "positive",
     "settings_from",
@@ -34,11 +35,17 @@ if not out.is_terminal:
     out.width = _WIDTH_OF_FILES
 
 
-
-def positive(text: str) -> int:
+def positive(text: str | int) -> int:
     """A size from the command line. Raises typer.BadParameter that names the rule and the value."""
-    if not text.isdecimal() or int(text) < 1:
+    if not str(text).isdecimal() or int(text) < 1:  # the default passes through here as the integer it is
         raise typer.BadParameter(f"must be a positive integer, not {text!r}")
+    return int(text)
+
+
+def natural(text: str | int) -> int:
+    """A count from the command line, which may be 0. Raises typer.BadParameter that names the rule and the value."""
+    if not str(text).isdecimal():
+        raise typer.BadParameter(f"must be an integer of at least 0, not {text!r}")
     return int(text)
 
 

@@ -1,6 +1,7 @@
 """`dse sweep`, `dse pareto`, `dse report`: evaluate a space, and look at what came out."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -17,10 +18,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from dse.commands.options import err, out, status
+from dse.commands.options import err, natural, out, positive, status
 from dse.folder import SweepFolder, command_line
 from dse.pareto import candidates, front_of
-from dse.render import print_front
+from dse.render import number, print_front
 from dse.space import GRID_LIMIT, Objective, Space, read_space
 from dse.store import Store
 from dse.sweep import Progress as SweepProgress
@@ -32,10 +33,14 @@ __all__ = ["pareto_command", "report_command", "sweep_command"]
 def sweep_command(
     space: Annotated[str, typer.Argument(help="A .toml file, or a shipped space (`dse list`).")],
     folder: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for store, tables and report [out/NAME].")] = None,
-    jobs: Annotated[int, typer.Option("-j", "--jobs", min=0, help="Worker processes; 0: one per core.")] = 0,
-    points: Annotated[int | None, typer.Option(help="Sample so many points at random instead of the grid.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the sample.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Points that a grid may have.")] = GRID_LIMIT,
+    jobs: Annotated[
+        int, typer.Option("-j", "--jobs", parser=natural, metavar="N", help="Worker processes; 0: one per core.")
+    ] = 0,
+    points: Annotated[
+        int | None, typer.Option(parser=positive, metavar="N", help="Sample so many points at random instead of the grid.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(parser=natural, metavar="N", help="Seed of the sample.")] = None,
+    limit: Annotated[int, typer.Option(parser=positive, metavar="N", help="Points that a grid may have.")] = GRID_LIMIT,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar.")] = False,
     report: Annotated[bool, typer.Option(help="Write the HTML report.")] = True,
 ) -> None:
@@ -48,23 +53,37 @@ def sweep_command(
     target.create()
     target.save_space(swept, command_line())
     workers = jobs or os.cpu_count() or 1
-    out.print(f"[bold]{swept.title}[/]: {len(swept):,} points, {workers} workers, results in {target.path}", highlight=False)
+    said = "worker" if workers == 1 else "workers"
+    _say(f"{swept.title}: {len(swept):,} points, {workers} {said}, results in {target.path}")
     done = 0
+
+    def count(state: SweepProgress) -> None:
+        nonlocal done
+        done = state.found + state.evaluated
+
     with Store(target.store) as store:
         try:
-            for done in _watch(swept, store, workers, quiet=quiet):
-                pass
+            _watch(swept, store, workers, count, quiet=quiet)
             _summary(target, swept, store, command_line(), report=report)
         except KeyboardInterrupt:
             _say(f"\nstopped; {done:,} of {len(swept):,} points are safe in {target.store}")
             _say(f"continue with: {command_line()}")
             raise
+
+
+def _say(text: str) -> None:
+    """A line as it is: names and paths may hold what a console would take for markup."""
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _watch(space: Space, store: Store, workers: int, count: Callable[[SweepProgress], None], *, quiet: bool) -> None:
+    """Run the sweep with a bar: done, rate, time left, best so far; where there is no terminal, a line now and then."""
     objective = space.objectives[0]
     best: list[float] = []
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
@@ -72,19 +91,23 @@ def sweep_command(
         TimeRemainingColumn(elapsed_when_finished=False),
         TextColumn("{task.fields[best]}"),
     )
-    with Progress(*columns, console=err, disable=quiet or not err.is_terminal) as bar:
+    with Progress(*columns, console=err, disable=quiet or not err.is_terminal, expand=True) as bar:
         task = bar.add_task("points", total=len(space), rate="", best="")
 
         def report(state: SweepProgress) -> None:
+            count(state)
+            if state.row is None:
+                bar.reset(task, completed=state.found)  # what was found says nothing of the rate
             value = (state.row or {}).get(objective.column)
             if isinstance(value, int | float):
                 best[:] = [min([*best, value]) if objective.minimize else max([*best, value])]
             elapsed = bar.tasks[task].elapsed or 0.0
             rate = f"{state.evaluated / elapsed:.1f}/s" if elapsed > 0 and state.evaluated else ""
-            text = f"best {objective.column} {best[0]:,.4g}" if best else ""
+            text = f"best {objective.column} {number(best[0])}" if best else ""
             bar.update(task, completed=state.found + state.evaluated, rate=rate, best=text)
-            if not quiet and not err.is_terminal and state.evaluated % 50 == 0:
-                err.print(f"{state.found + state.evaluated}/{state.total} points", highlight=False)
+            done = state.found + state.evaluated
+            if not quiet and not err.is_terminal and (state.evaluated % 50 == 0 or done == state.total):
+                err.print(f"{done:,}/{state.total:,} points", highlight=False)
 
         run_sweep(space, store, jobs=workers, report=report)
 
@@ -98,8 +121,8 @@ def _summary(target: SweepFolder, space: Space, store: Store, command: str, *, r
             target.write_report(space, frame, command)
     _print_pareto(space, frame)
     if report:
-        out.print(f"report: {target.report}", highlight=False, soft_wrap=True)
-    out.print(f"tables: {target.parquet}, {target.csv}", highlight=False, soft_wrap=True)
+        _say(f"report: {target.report}")
+    _say(f"tables: {target.parquet}, {target.csv}")
 
 
 def _print_pareto(space: Space, frame: pd.DataFrame) -> None:
@@ -110,15 +133,12 @@ def _print_pareto(space: Space, frame: pd.DataFrame) -> None:
     else:
         out.print("no point ran, so there is no front")
     counts = frame["status"].value_counts().to_dict() if len(frame) else {}
-    out.print(
-        (", ".join(f"{count:,} {kind}" for kind, count in counts.items()) or "none evaluated yet")
-        + f" of {len(space):,} points",
-        highlight=False,
-    )
+    said = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+    _say(f"{said or 'none evaluated yet'}, of {len(space):,} points")
     for kind, column in (("unsupported", "constraint"), ("invalid", "error"), ("failed", "error")):
         if counts.get(kind):
             for reason, count in frame.loc[frame["status"] == kind, column].value_counts().head(5).items():
-                out.print(f"  {kind}: {count} x {reason}", highlight=False, markup=False)
+                _say(f"  {kind}: {count} x {reason}")
 
 
 def pareto_command(

@@ -187,7 +187,8 @@ def test_a_program_runs_the_same_twice(workload, accelerator, mapping):
 
 def test_results_do_not_depend_on_the_hash_seed():
     code = (
-        "from dse.evaluate import simulate; r = simulate('resnet18-cifar', 'sat-vcu1525', 'bdwp:2:8', record_events=True).result;"
+        "from dse.evaluate import simulate;"
+        "r = simulate('resnet18-cifar', 'sat-vcu1525', 'bdwp:2:8', record_events=True).result;"
         "print(hash(tuple((e.start, e.end, e.op) for e in r.events)), r.cycles, sorted(r.counters.as_dict().items()))"
     )
     outputs = set()

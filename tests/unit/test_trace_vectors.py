@@ -22,13 +22,13 @@ def test_vector_work():
     outputs, pooled = 2 * 4 * 8 * 8, 2 * 4 * 4 * 4
     bias, norm = found["0/bias_add"], found["1/native_batch_norm"]
     assert (bias.kind, bias.writes[0].elements) == (VectorKind.MAP, outputs)
-    assert (norm.kind, norm.work) == (VectorKind.NORM, 2 * (outputs + 4 * 4))
+    assert (norm.kind, norm.work) == (VectorKind.BATCH_NORM, 2 * outputs)
     assert (found["2/relu"].kind, found["2/relu"].work) == (VectorKind.MAP, outputs)
     pool = found["3/max_pool2d_with_indices"]
     assert (pool.kind, pool.work) == (VectorKind.POOL, 9 * pooled)
     assert [t.elements for t in pool.writes] == [pooled, pooled]
     backward = found["2/threshold_backward"]
-    assert (backward.work, [t.elements for t in backward.reads]) == (2 * outputs, [outputs, outputs])
+    assert (backward.work, [t.elements for t in backward.reads]) == (outputs, [outputs, outputs])
     gradient = found["0/bias_gradient"]
     assert (gradient.kind, gradient.work, gradient.writes[0].elements) == (VectorKind.REDUCE, outputs, 4)
 

@@ -112,7 +112,9 @@ def kind_of(call: Call) -> VectorKind:
     root = root.removeprefix("log_").removeprefix("safe_").removesuffix("_legit").removeprefix("cudnn_")
     if "batch_norm" in root and not _training(call):
         return VectorKind.MAP  # fixed statistics: a scale and a shift
-    if root in _NORMS or "batch_norm" in root:
+    if "batch_norm" in root:
+        return VectorKind.BATCH_NORM
+    if root in _NORMS:
         return VectorKind.NORM
     if any(word in plain for word in _POOLS):
         return VectorKind.POOL
