@@ -1,6 +1,7 @@
 """TOML into the frozen dataclasses: unknown keys, wrong types and broken rules are errors that name field, rule and value."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping as Dict
 from pathlib import Path
@@ -92,13 +93,17 @@ def _suggest(name: str, known: list[str]) -> str:
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file. Raises ConfigError where it can't be read, is not TOML, or gives a key twice."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"File {str(path)!r} must exist") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"File {str(path)!r} must be readable text ({error})") from None
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"File {str(path)!r} must be valid TOML with each key once: {error}") from None
+        place = re.search(r"at line (\d+)", str(error))
+        line = f": {text.splitlines()[int(place[1]) - 1].strip()!r}" if place else ""
+        raise ConfigError(f"File {str(path)!r} must be valid TOML with each key once: {error}{line}") from None
 
 
 def parse_value(text: str) -> Any:

@@ -173,7 +173,7 @@ def print_front(
 ) -> None:
     """The Pareto set as a table: what differs, then the objectives, then what else one asks first.
 
-    Where the terminal is too narrow for a column per setting, the settings share one.
+    Where the terminal is too narrow for that, the settings share a column, and only the objectives stay.
     """
     settings = [name for name in varied if name in front.columns and front[name].map(str).nunique() > 1]
     columns = [objective.column for objective in objectives]
@@ -182,8 +182,8 @@ def print_front(
     for name, key in names.items():
         by_key.setdefault(key, []).append(name)
     table = _front_table(front, objectives, settings, more, by_key)
-    if console.measure(table).minimum > console.width:
-        table = _front_table(front, objectives, settings, more, by_key, shared=True)
+    if console.measure(table, options=console.options.update(max_width=10_000)).maximum > console.width:
+        table = _front_table(front, objectives, settings, [], by_key, shared=True)
     console.print(table)
 
 
@@ -199,8 +199,8 @@ def _front_table(
     title = f"Pareto front: {len(front)} point{'' if len(front) == 1 else 's'}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     table.add_column("point", justify="right", no_wrap=True)
-    if shared and settings:
-        table.add_column("settings that differ", min_width=20)
+    if shared:
+        table.add_column("what differs", min_width=20, overflow="fold")
     for name in [] if shared else settings:
         table.add_column(_short(name).replace(".", "\n").replace("_", "\n"), no_wrap=True)
     for objective in objectives:
@@ -208,16 +208,19 @@ def _front_table(
         table.add_column(heading, justify="right", no_wrap=True)
     for name in more:
         table.add_column(_heading(name), justify="right", no_wrap=True)
-    table.add_column("", no_wrap=not shared)
+    if not shared:
+        table.add_column("", no_wrap=True)
     for row in front.to_dict("records"):
         values = [_setting(row[name]) for name in settings]
-        if shared and settings:
-            values = [", ".join(f"{_short(name)} {value}" for name, value in zip(settings, values, strict=True))]
+        called = ", ".join(names.get(str(row["key"]), []))
+        if shared:
+            told = ", ".join(f"{_short(name)} {value}" for name, value in zip(settings, values, strict=True))
+            values = [f"{called}: {told}" if called else told]
         table.add_row(
             f"#{row['point']}",
             *(escape(value) for value in values),
             *(number(row[name]) for name in (*(objective.column for objective in objectives), *more)),
-            ", ".join(names.get(str(row["key"]), [])),
+            *([] if shared else [called]),
         )
     return table
 

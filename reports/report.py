@@ -72,7 +72,7 @@ def _distinct(details: tuple[Detail, ...]) -> tuple[Detail, ...]:
 def _sections(inputs: ReportInputs, pareto: list[Plot]) -> list[Section]:
     found: list[Section] = []
     if len(pareto) > 1:
-        found.append(Section("fronts", "More fronts", "", pareto[1:], wide=False))
+        found.append(Section("fronts", "More fronts", "", pareto[1:], wide=len(pareto) == 2))
     found.append(Section("methods", "What sparsity buys", "", [speedup_plot(inputs)]))
     found.append(Section("cycles", "Where the cycles go", "", [stage_plot(inputs), cause_plot(inputs)]))
     if inputs.details:
@@ -80,7 +80,7 @@ def _sections(inputs: ReportInputs, pareto: list[Plot]) -> list[Section]:
         rooflines = [roofline_plot(detail, i) for i, detail in enumerate(inputs.details)]
         recorded = next((detail for detail in inputs.details if not detail.timeline.empty), first)
         found.append(Section("layers", "Layer by layer", "", [layer_plot(first)]))
-        found.append(Section("roofline", "What bounds each GEMM", "", rooflines, wide=False))
+        found.append(Section("roofline", "What bounds each GEMM", "", rooflines, wide=len(rooflines) == 1))
         found.append(Section("timeline", "The engines over time", "", [*timeline_plots(recorded), engine_plot(recorded)]))
     else:
         why = "No point was looked at in detail, so there is no utilization by layer, no roofline and no timeline."

@@ -69,7 +69,8 @@ def _binned(events: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:
 def thin(
     timeline: pd.DataFrame, stages: dict[str, str], *, window: tuple[int, int], pixels: int = 1000, limit: int = 3000
 ) -> Thinned:
-    """Bars of a window of the timeline, at most `limit` where merging by operation or by stage, or binning, reaches that.
+    """Bars of a window of the timeline, at most `limit` of them for any sensible limit: merged by operation, else by
+    stage, else binned.
 
     `stages` gives an operation's stage. Busy cycles of every engine within the window are kept exactly.
     """
@@ -90,7 +91,7 @@ def thin(
             merged = len(events) - len(bars)
             rule = f"neighbouring commands {words} less than {gap:,} cycles apart (one pixel) are drawn as one bar"
             return Thinned(bars, rule if merged else "every command is drawn")
-    count = max(1, min(pixels // 4, limit // (2 * events["engine"].nunique()), high - low))
+    count = max(1, min(pixels // 4, limit // len(events[["engine", "stage"]].drop_duplicates()), high - low))
     edges = np.linspace(low, high, count + 1).astype(np.int64)
     return Thinned(_binned(events, edges), f"each bar gathers {(high - low) // count:,} cycles of an engine, by stage")
 

@@ -200,9 +200,12 @@ def workloads(draw, layers=3):
             )
             dy = operand(f"p{i}", Role.GRADIENT, pattern=pattern, producer=Producer.ONLINE)
         weight = operand(f"w{i}", Role.WEIGHT, parameter=f"w{i}")
-        ops.append(product(f"bp{i}", Stage.BP, Phase.BACKWARD, rows, wide, narrow, dy, weight, f"g{i}"))
         x, dense = operand(inputs[i].name, Role.ACTIVATION), operand(gradient.name, Role.GRADIENT)
-        ops.append(product(f"wu{i}", Stage.WU, Phase.BACKWARD, narrow, wide, rows, dense, x, f"dw{i}"))
+        both = [
+            product(f"bp{i}", Stage.BP, Phase.BACKWARD, rows, wide, narrow, dy, weight, f"g{i}"),
+            product(f"wu{i}", Stage.WU, Phase.BACKWARD, narrow, wide, rows, dense, x, f"dw{i}"),
+        ]
+        ops += draw(st.permutations(both))
         ops.append(
             Update(
                 name=f"up{i}",

@@ -61,8 +61,8 @@ def trace_command(
         + f"  step {si(sum(macs.values()), 5)}MAC",
         highlight=False,
     )
-    if not trace.batch_scalable:
-        out.print(f"[yellow]note[/] the operations change with the batch: this trace is for batch {batch} only")
+    for note in trace.notes:
+        out.print(f"[yellow]note[/] {note}", highlight=False)
     out.print(f"wrote {path}", highlight=False)
 
 

@@ -61,8 +61,16 @@ def changed(spec, path):
     value = getattr(spec, name)
     if rest:
         return replace(spec, **{name: changed(value, rest)})
-    others = {"format": "int8", "dataflows": (Dataflow.IS,), "registers": 17}
-    return replace(spec, **{name: others.get(name, (not value) if isinstance(value, bool) else value and value + 1)})
+    match value:
+        case bool():
+            other = not value
+        case int():
+            other = value + 1
+        case str():
+            other = "int8"
+        case _:
+            other = (Dataflow.IS,)
+    return replace(spec, **{name: other})
 
 
 @pytest.mark.parametrize("path", LEAVES)

@@ -1,0 +1,1 @@
+"""The machine in Amaranth: components that mirror `simulator`, and their Verilog."""

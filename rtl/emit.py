@@ -1,0 +1,42 @@
+"""From an Amaranth component to Verilog text: the same bytes for the same component, in every process."""
+
+# pyright: basic
+
+import tempfile
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+
+from rtl.yosys_shim import run_yosys
+
+__all__ = ["check", "verilog_of"]
+
+_ATTRIBUTES = "-remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding"
+
+
+def verilog_of(component: wiring.Component, name: str) -> str:
+    """Verilog of a component as module `name`, its submodules after it as ``name.submodule``.
+
+    Ports are the members of the signature, nested ones joined by two underscores (``operands__valid``), and `clk` and
+    `rst` where the component has a register. The text depends on the component and the versions of Amaranth and Yosys
+    only, so that a hash of it names a build.
+    """
+    text = rtlil.convert(component, name=name, emit_src=False)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "design.il").write_text(text)
+        script = ["read_rtlil design.il", "proc -nomux -norom", "memory_collect"]
+        script += [f"attrmap {_ATTRIBUTES}", f"attrmap -modattr {_ATTRIBUTES}", "write_verilog -norename design.v"]
+        run_yosys("\n".join(script), cwd=Path(folder))
+        emitted = (Path(folder) / "design.v").read_text()
+    body = emitted.partition("*/\n")[2]  # Yosys' banner
+    return f"/* {name}: generated from the component in rtl/, do not edit */\n{body}"
+
+
+def check(verilog: str, top: str) -> None:
+    """Raise YosysError where the text has a latch, a combinational loop, or a net with no driver or with several."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "design.v").write_text(verilog)
+        script = ["read_verilog design.v", f"hierarchy -check -top {top}", "proc", "flatten", "check -assert"]
+        script += ["select -assert-none t:$dlatch t:$adlatch t:$dlatchsr t:$sr"]
+        run_yosys("\n".join(script), cwd=Path(folder))

@@ -1,0 +1,117 @@
+"""Are operations ordered as their data and the mapping say?"""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given, settings
+from strategies import accelerators, gemm, mappings, wide_machine, workloads
+
+from dataflows.compile import compile_workload, prepared
+from dataflows.mapping import Mapping
+from simulator.arch import Dataflow, Pe
+from simulator.schedule import Engine, UnsupportedError
+from workloads import ops
+from workloads.gemm import Gemm
+from workloads.graph import Workload
+from workloads.ops import OPTIMIZERS, Tensor, VectorKind
+from workloads.sparsity import NM
+
+MACHINE = wide_machine(Pe(group=8, registers=8), 2, 2, double=True)
+
+
+def order(program):
+    """Operations by their first command."""
+    return list(dict.fromkeys(program.ops[command.op].name for command in program))
+
+
+@given(workload=workloads(), accelerator=accelerators(kib=(2, 8)), mapping=mappings())
+@settings(max_examples=60)
+def test_each_operation_runs_after_those_that_it_reads(workload, accelerator, mapping):
+    workload = prepared(workload, mapping)
+    try:
+        program = compile_workload(workload, accelerator, mapping)
+    except UnsupportedError:
+        assume(False)
+    first, last = {}, {}
+    for at, command in enumerate(program):
+        name = workload.ops[command.op].name
+        first.setdefault(name, at)
+        last[name] = at
+    for before, after in workload.graph.edges:
+        if before in last and after in first:
+            assert last[before] < first[after]
+    missing = {op.name for op in workload.ops} - set(first)
+    hosted = {op.name for op in workload.ops if isinstance(op, ops.Vector)} if mapping.vector == "host" else set()
+    assert missing == hosted
+    for op in workload.ops:  # an update's stores are emitted after every reader of the old weight
+        if isinstance(op, ops.Update):
+            readers = [g.name for g in workload.gemms if op.parameter in (g.a.parameter, g.b.parameter)]
+            assert all(last[name] < first[op.name] for name in readers)
+
+
+def test_choices_name_the_dataflow_of_each_product():
+    update = ops.Update(name="u", parameter="p", elements=8, optimizer=OPTIMIZERS["sgd"], gradient="g.c")
+    program = compile_workload(Workload(name="w", batch=1, ops=(gemm(4, 4, 8), update)), MACHINE, Mapping(dataflow="is"))
+    assert program.choices == ("is", "")
+    assert {c.dataflow for c in program if c.engine is Engine.ARRAY} == {Dataflow.IS}
+
+
+def test_updates_overlap_or_come_last():
+    """Two layers' gradients: the first update runs beside the second product, or after it in the workload's order."""
+    first, second = gemm(64, 64, 64, name="f"), gemm(64, 64, 64, name="s")
+    updates = [
+        ops.Update(name=f"u{op.name}", parameter=f"p{op.name}", elements=64, optimizer=OPTIMIZERS["sgd"], gradient=op.c)
+        for op in (first, second)
+    ]
+    workload = Workload(name="w", batch=1, ops=(first, second, *updates))
+    small = replace(MACHINE, a_buffer=replace(MACHINE.a_buffer, bytes=4096), b_buffer=replace(MACHINE.b_buffer, bytes=4096))
+    commands = [workload.ops[c.op].name for c in compile_workload(workload, small, Mapping(update="overlapped"))]
+    assert commands.index("uf") < len(commands) - 1 - commands[::-1].index("s")
+    assert order(compile_workload(workload, small, Mapping(update="end")))[-2:] == ["uf", "us"]
+
+
+def test_independent_work_runs_beside_products():
+    """A vector operation that needs nothing is not left until all products are done."""
+    vector = ops.Vector(
+        name="v",
+        layer="",
+        phase=gemm(1, 1, 1).phase,
+        kind=VectorKind.MAP,
+        operation="",
+        work=8,
+        reads=(Tensor("q", 8),),
+        writes=(Tensor("r", 8),),
+    )
+    workload = Workload(name="w", batch=1, ops=(gemm(64, 64, 64, name="f"), gemm(64, 64, 64, name="s"), vector))
+    names = order(compile_workload(workload, MACHINE, Mapping()))
+    assert names.index("v") < names.index("s")
+
+
+def test_a_program_can_be_read_again():
+    program = compile_workload(Workload(name="w", batch=1, ops=(gemm(9, 9, 9),)), MACHINE, Mapping())
+    assert list(program) == list(program)
+    assert list(program)
+
+
+def test_what_can_not_run_is_said_before_anything_runs():
+    with pytest.raises(UnsupportedError, match="pe.group for pattern 2:16: needs 16, has 8"):
+        compile_workload(Workload(name="w", batch=1, ops=(gemm(4, 4, 16, pattern=NM(2, 16)),)), MACHINE, Mapping())
+
+
+def test_prepared_fuses_only_where_asked():
+    def chain(i):
+        return ops.Vector(
+            name=f"v{i}",
+            layer="",
+            phase=gemm(1, 1, 1).phase,
+            kind=VectorKind.MAP,
+            operation="add",
+            work=8,
+            reads=(Tensor(f"t{i}", 8),),
+            writes=(Tensor(f"t{i + 1}", 8),),
+        )
+
+    workload = Workload(name="w", batch=1, ops=(chain(0), chain(1)))
+    assert len(prepared(workload, Mapping(fuse=True)).ops) == 1
+    assert prepared(workload, Mapping(fuse=False)) is workload
+    assert not any(isinstance(op, Gemm) for op in workload.ops)
