@@ -33,7 +33,7 @@ class Mapping:
 
     def __post_init__(self) -> None:
         known = ("best", *Dataflow)
-        for name in ("dataflow", *Stage):
+        for name in ("dataflow", *(stage.value for stage in Stage)):
             value = getattr(self, name)
             if value not in known and not (value == "" and name != "dataflow"):
                 raise ValueError(f"Mapping field {name!r} must be one of {', '.join(known)}, not {value!r}")

@@ -13,7 +13,7 @@ from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, Iterabl
 from simulator.arch import Accelerator, Dataflow
 from simulator.presets import PRESETS
 
-__all__ = ["ConfigError", "accelerator_from", "nested", "parse_value", "read_toml", "structure"]
+__all__ = ["ConfigError", "accelerator_from", "changed", "nested", "parse_value", "read_toml", "structure"]
 
 T = TypeVar("T")
 
@@ -150,9 +150,13 @@ def accelerator_from(source: str, changes: Dict[str, Any]) -> Accelerator:
         own.setdefault("name", Path(source).stem)
     else:
         raise ConfigError(f"Accelerator {source!r} must be a .toml file or one of: {', '.join(PRESETS)}")
-    if not own and not changes:
+    return changed(changed(base, own), changes)
+
+
+def changed(base: Accelerator, changes: Dict[str, Any]) -> Accelerator:
+    """A machine with other fields, by dotted path or nested. Raises ConfigError that names field, rule and value."""
+    if not changes:
         return base
     data = _CONVERTER.unstructure(base)
-    _merge(data, nested(own))
     _merge(data, nested(changes))
     return structure(data, Accelerator, f"Accelerator {data['name']!r}")

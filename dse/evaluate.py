@@ -1,7 +1,7 @@
 """Evaluate a design point: compile its workload, run the machine, and say where the time went."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +9,7 @@ import pandas as pd
 
 from dataflows.compile import compile_workload, prepared
 from dataflows.mapping import Mapping
+from dse.config import changed
 from dse.point import Point, make_point, workload_of
 from simulator.arch import Accelerator
 from simulator.machine import run
@@ -201,11 +202,13 @@ def simulate(
     """
     name = accelerator if isinstance(accelerator, str) else "sat-vcu1525"
     paths = {f"accelerator.{key.replace('__', '.')}": value for key, value in changes.items()}
-    point = make_point({"accelerator": name, "workload": workload, "method": method, "batch": batch, **paths})
+    own = {} if isinstance(accelerator, Accelerator) else paths
+    point = make_point({"accelerator": name, "workload": workload, "method": method, "batch": batch, **own})
     if isinstance(accelerator, Accelerator):
-        point = Point(accelerator=accelerator, mapping=point.mapping, method=point.method, workload=workload, batch=batch)
+        fields = {path.removeprefix("accelerator."): value for path, value in paths.items()}
+        point = replace(point, accelerator=changed(accelerator, fields))
     if mapping is not None:
-        point = Point(accelerator=point.accelerator, mapping=mapping, method=point.method, workload=workload, batch=batch)
+        point = replace(point, mapping=mapping)
     outcome = evaluate(point, record_events=record_events)
     if isinstance(outcome, Unsupported):
         raise UnsupportedError(outcome)

@@ -66,8 +66,8 @@ def unpack(m: Module, name: str, layout: Layout, bits: Value) -> Fields:
 def leading_zeros(value: Value) -> tuple[Value, Value]:
     """Whether `value` is zero, and how many zeros stand above its top one (where it is not zero), as a balanced tree."""
     width = len(value)
-    if width == 1:
-        return ~value, Const(0, 0)
+    if width == 2:
+        return ~value.any(), ~value[1]
     low_bits = 1 << ((width - 1).bit_length() - 1)  # the lower half, made a power of two by zeros below
     full = Cat(Const(0, 2 * low_bits - width), value) if width < 2 * low_bits else value
     (high_zero, high), (low_zero, low) = leading_zeros(full[low_bits:]), leading_zeros(full[:low_bits])

@@ -94,7 +94,7 @@ def test_a_program_can_be_read_again():
 
 
 def test_what_can_not_run_is_said_before_anything_runs():
-    with pytest.raises(UnsupportedError, match="pe.group for pattern 2:16: needs 16, has 8"):
+    with pytest.raises(UnsupportedError, match=r"pe.group for pattern 2:16: needs 16, has 8"):
         compile_workload(Workload(name="w", batch=1, ops=(gemm(4, 4, 16, pattern=NM(2, 16)),)), MACHINE, Mapping())
 
 

@@ -96,7 +96,10 @@ def test_pruned_at_use_between_load_and_product(side):
     assert not any(isinstance(c, Prune) for c in commands(Lowering(machine(), Mapping()).gemm(op, 0, tiling(2, 3, 8))))
 
 
-def vector(kind=VectorKind.MAP, reads=(Tensor("x", 100),), writes=(Tensor("y", 100),), work=100):
+X, Y = (Tensor("x", 100),), (Tensor("y", 100),)
+
+
+def vector(kind=VectorKind.MAP, reads=X, writes=Y, work=100):
     return ops.Vector(name="v", layer="", phase=Phase.FORWARD, kind=kind, operation="", work=work, reads=reads, writes=writes)
 
 

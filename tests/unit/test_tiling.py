@@ -133,7 +133,7 @@ def test_the_estimate_adds_up_the_tiles(dataflow, kilobytes):
     op = gemm(9, 11, 300, batch=2)
     tiling = best_tiling(op, machine, dataflow, True)
     split = tiling.k < op.k
-    assert split == (kilobytes == 1)
+    assert split or kilobytes > 1, "else this shows nothing"
     total = 0
     for t in tiles(op, tiling):
         time = multiply_time(machine, dataflow, len(t.m), len(t.n), len(t.k), op.pattern, "b", split)

@@ -42,8 +42,8 @@ def write_readme(path: Path, single: pd.DataFrame, joint: pd.DataFrame, ranked: 
         "# BDWP over dense on SAT: what 1.75x depends on",
         "",
         "Made by `python -m reports.studies.sat_speedup` (`make studies`); nothing here was typed in or tuned. The paper",
-        f"(arXiv:2309.13015) reports an average of {PAPER_AVERAGE}x at 2:8; its networks, batch, buffers, memory channels and pipeline",
-        "depths were not available, so the preset `sat-vcu1525` assumes them and this study moves each in turn.",
+        f"(arXiv:2309.13015) reports an average of {PAPER_AVERAGE}x at 2:8; its networks, batch, buffers, memory channels",
+        "and pipeline depths were not available, so the preset `sat-vcu1525` assumes them and this study moves each in turn.",
         "",
         f"**Answer.** With the preset's assumptions the average over four networks at 2:8 is **{average['2:8']:.2f}x** "
         f"(MAC bound {base[base['ratio'] == '2:8']['bound'].mean():.2f}x).",
@@ -64,7 +64,12 @@ def write_readme(path: Path, single: pd.DataFrame, joint: pd.DataFrame, ranked: 
         cells = [f"{rows.loc[r, 'speedup']:.3f} ({rows.loc[r, 'bound']:.3f})" for r in _RATIOS]
         lines.append(f"| {network} | " + " | ".join(cells) + " |")
     lines.append("| **average** | " + " | ".join(f"**{average[r]:.3f}**" for r in _RATIOS) + " |")
-    lines += ["", "## One assumption at a time: average speed-up", "", "| assumption | value | 2:4 | 2:8 | 2:16 | by network at 2:8 |"]
+    lines += [
+        "",
+        "## One assumption at a time: average speed-up",
+        "",
+        "| assumption | value | 2:4 | 2:8 | 2:16 | by network at 2:8 |",
+    ]
     lines.append("|---|---|---|---|---|---|")
     for assumption in ranked["assumption"]:
         group = single[single["assumption"] == assumption]

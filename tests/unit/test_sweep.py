@@ -1,0 +1,145 @@
+"""Does a sweep give the same table however it ran, and does no point, and no lost worker, take others with it?"""
+
+import os
+import signal
+
+import pandas as pd
+import pytest
+
+from dse import sweep
+from dse.space import Objective, Space
+from dse.store import Store, StoreError
+from dse.sweep import Progress, WorkerLostError, evaluate_settings, key_of, run_sweep, sweep_frame
+
+BASE = {"accelerator": "sat-vcu1525", "workload": "resnet18-cifar", "method": "dense"}
+
+
+def space(**axes):
+    named = {name.replace("__", "."): values for name, values in axes.items()}
+    choices = tuple(tuple({name: value} for value in values) for name, values in named.items())
+    return Space(title="t", base=BASE, axes=choices, objectives=(Objective("cycles", True),))
+
+
+SMALL = space(
+    method=["dense", "bdwp:2:8"], accelerator__pe__interleave=[4, 1], accelerator__pe__group=[16, 4], batch=[1]
+)  # 2:8 does not fit a selector of 4: two points are unsupported
+
+
+def swept(path, what=SMALL, jobs=1):
+    seen: list[Progress] = []
+    with Store(path) as store:
+        run_sweep(what, store, jobs=jobs, report=seen.append)
+        return sweep_frame(what, store), seen
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return swept(tmp_path_factory.mktemp("whole") / "s.sqlite")[0]
+
+
+def test_the_frame_has_a_row_per_point_in_order_with_its_settings(whole):
+    assert whole["point"].tolist() == list(range(8))
+    for row, settings in zip(whole.to_dict("records"), SMALL, strict=True):
+        assert {name: row[name] for name in settings} == settings
+    assert whole["status"].tolist() == ["ok"] * 5 + ["unsupported", "ok", "unsupported"]
+    refused = whole[whole["status"] == "unsupported"].iloc[0]
+    assert (refused["constraint"], refused["demand"], refused["limit"]) == ("pe.group for pattern 2:8", 8, 4)
+
+
+def test_jobs_do_not_change_the_table(whole, tmp_path):
+    frame, seen = swept(tmp_path / "s.sqlite", jobs=2)
+    pd.testing.assert_frame_equal(frame, whole, check_exact=True)
+    assert [(p.total, p.found, p.evaluated) for p in seen] == [(8, 0, i) for i in range(9)]
+
+
+def test_a_resumed_sweep_evaluates_the_rest_only_and_gives_the_same_table(whole, tmp_path, monkeypatch):
+    path, calls = tmp_path / "s.sqlite", []
+
+    def counted(settings):
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(settings)
+        return evaluate_settings(settings)
+
+    monkeypatch.setattr(sweep, "evaluate_settings", counted)
+    with pytest.raises(KeyboardInterrupt):
+        swept(path)
+    monkeypatch.undo()
+    frame, seen = swept(path)
+    assert (seen[0].found, seen[-1].evaluated) == (3, 5)
+    pd.testing.assert_frame_equal(frame, whole, check_exact=True)
+    frame, seen = swept(path)
+    assert [(p.found, p.evaluated) for p in seen] == [(8, 0)]
+    pd.testing.assert_frame_equal(frame, whole, check_exact=True)
+
+
+def test_a_store_shared_with_another_space_does_not_leak_into_the_table(whole, tmp_path):
+    path = tmp_path / "s.sqlite"
+    swept(path, space(method=["srste:2:4"], mapping__pregenerate=[False]))
+    frame, _ = swept(path)
+    pd.testing.assert_frame_equal(frame, whole, check_exact=True)
+
+
+def test_equal_points_are_evaluated_once(tmp_path):
+    frame, seen = swept(tmp_path / "s.sqlite", space(accelerator__name=["a", "b", "c"]))
+    assert (len(frame), seen[-1].evaluated) == (3, 1)
+    assert frame["cycles"].nunique() == 1
+    assert frame["accelerator.name"].tolist() == ["a", "b", "c"]
+
+
+def test_bad_points_are_rows_and_the_sweep_goes_on(tmp_path, monkeypatch):
+    real = sweep.row_of
+
+    def sometimes(point, settings):
+        if point.batch == 2:
+            raise ZeroDivisionError("planted")
+        return real(point, settings)
+
+    monkeypatch.setattr(sweep, "row_of", sometimes)
+    bad = space(batch=[1, 2, -3], method=["dense", "bdwp:2:32"])
+    frame, _ = swept(tmp_path / "s.sqlite", bad)
+    assert frame["status"].tolist() == ["ok", "unsupported", "failed", "failed", "invalid", "invalid"]
+    assert frame["error"][2] == "ZeroDivisionError: planted"
+    assert "batch must be a positive integer, not -3" in frame["error"][4]
+    assert frame["key"].nunique() == 6
+
+
+def test_settings_that_make_no_point_have_a_key_of_their_own():
+    bad = {**BASE, "batch": -1}
+    assert key_of(bad).startswith("invalid-")
+    assert key_of(bad) == key_of(dict(reversed(bad.items()))) != key_of({**BASE, "batch": -2})
+    assert not key_of(BASE).startswith("invalid-")
+
+
+def _fail(rows):
+    raise StoreError(f"planted at {len(rows)}")
+
+
+def test_an_error_of_the_store_ends_the_sweep_and_its_workers(tmp_path, monkeypatch):
+    path = tmp_path / "s.sqlite"
+    with Store(path) as store:
+        monkeypatch.setattr(store, "add", _fail)
+        with pytest.raises(StoreError, match="planted"):
+            run_sweep(SMALL, store, jobs=2, report=[].append)
+    for worker in sweep.active_children():
+        worker.join(20)
+    assert not sweep.active_children()
+
+
+def test_a_lost_worker_is_said_and_what_was_done_is_kept(whole, tmp_path):
+    path = tmp_path / "s.sqlite"
+
+    def kill_one(state):
+        if state.evaluated == 2:
+            os.kill(sweep.active_children()[0].pid, signal.SIGKILL)
+
+    many = space(method=["dense", "bdwp:2:8"], accelerator__pe__interleave=[4, 3, 2, 1], batch=[1, 2, 3])
+    with Store(path) as store:
+        with pytest.raises(WorkerLostError, match=r"worker process was lost.*run the same command to continue"):
+            run_sweep(many, store, jobs=2, report=kill_one)
+        kept = store.keys()
+    assert 2 <= len(kept) < len(many)
+    with Store(path) as store:
+        run_sweep(SMALL, store, jobs=2, report=[].append)
+        assert kept < store.keys()
+        pd.testing.assert_frame_equal(sweep_frame(SMALL, store), whole, check_exact=True)
