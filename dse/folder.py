@@ -94,8 +94,8 @@ class SweepFolder:
         """results.parquet and results.csv, whole or not at all."""
         _write(self.csv, frame.to_csv(index=False).encode())
         plain = frame.copy()
-        for name in plain.select_dtypes("object").columns:
-            plain[name] = plain[name].map(lambda value: value if value is None else str(value))
+        for name in [name for name in plain.columns if plain[name].dtype == object]:  # lists, and texts with gaps
+            plain[name] = plain[name].map(lambda value: None if value is None or value != value else str(value))
         _write(self.parquet, plain.to_parquet(None, index=False))
 
     def write_report(self, space: Space, frame: pd.DataFrame, command: str) -> None:

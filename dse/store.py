@@ -3,6 +3,7 @@
 A row is in the file or it is not, whenever the process dies; several processes may write to one store.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,11 +29,14 @@ class Store:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)
+            read_only = path.exists() and not os.access(path, os.W_OK) and not path.with_name(path.name + "-wal").exists()
+            # On a read-only disk SQLite can't make its locks; without a log file nobody else can be writing either.
+            place = f"{path.resolve().as_uri()}?immutable=1" if read_only else path
+            self._db = sqlite3.connect(place, timeout=_WAIT_SECONDS, isolation_level=None, uri=read_only)
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"Store {str(path)!r} must be a writable store: {error}") from None
         try:
-            self._open()
+            self._open(read_only=read_only)
         except sqlite3.Error as error:
             self._db.close()
             raise StoreError(f"Store {str(path)!r} must be a writable store: {error}") from None
@@ -40,18 +44,20 @@ class Store:
             self._db.close()
             raise
 
-    def _open(self) -> None:
+    def _open(self, *, read_only: bool) -> None:
         """Check the version before anything is written; make the table, version and all, in one transaction."""
-        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute("BEGIN" if read_only else "BEGIN IMMEDIATE")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         tables = {row[0] for row in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if version != _SCHEMA and (version or tables):
             raise StoreError(f"Store {str(self.path)!r}: schema must be {_SCHEMA}, not {version}: written by another release")
-        self._db.execute('CREATE TABLE IF NOT EXISTS points ("key" TEXT PRIMARY KEY) WITHOUT ROWID')
-        self._db.execute(f"PRAGMA user_version={_SCHEMA}")
+        if not read_only:
+            self._db.execute('CREATE TABLE IF NOT EXISTS points ("key" TEXT PRIMARY KEY) WITHOUT ROWID')
+            self._db.execute(f"PRAGMA user_version={_SCHEMA}")
         self._db.execute("COMMIT")
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
+        if not read_only:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
         self._columns = {row[1] for row in self._db.execute("PRAGMA table_info(points)")}
 
     def __enter__(self) -> Self:

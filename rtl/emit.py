@@ -1,6 +1,6 @@
 """From an Amaranth component to Verilog text: the same bytes for the same component, in every process."""
 
-# pyright: basic
+# pyright: basic, reportAttributeAccessIssue=false
 
 import tempfile
 from pathlib import Path

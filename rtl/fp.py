@@ -8,14 +8,21 @@ with `en` high; with `en` low every register holds. There is no valid bit and no
 so the latency counts every register once: an accumulator that feeds the sum of `Add` back to its input takes a
 dependent addition every `latency` cycles.
 
-Registers after each step (`rtl.pipeline.ranks`); more of them pile up at the output:
+Registers after these steps (`rtl.pipeline.ranks`); more than there are steps pile up at the output:
 
-| latency | fp16 product        | bf16 product             | FP32 sum                            |
-|---------|---------------------|--------------------------|-------------------------------------|
-@TABLE@
+| delay | fp16 product                         | bf16 product                               | FP32 sum                         |
+|-------|--------------------------------------|--------------------------------------------|----------------------------------|
+| 0     | -                                    | -                                          | -                                |
+| 1     | round                                | round                                      | round                            |
+| 2     | multiply round                       | count round                                | sum round                        |
+| 3     | multiply count round                 | multiply shift round                       | align count round                |
+| 4     | unpack multiply count round          | multiply shift denormal round              | swap align count round           |
+| 5     | unpack multiply count shift round    | unpack multiply shift denormal round       | swap align count shift round     |
+| 6     | unpack multiply count shift round x2 | unpack multiply count shift denormal round | swap align sum count shift round |
 """
 
-# pyright: basic
+# pyright: basic, reportAttributeAccessIssue=false
+# Amaranth makes ports attributes at run time.
 
 from dataclasses import dataclass
 
@@ -87,7 +94,7 @@ class Multiply(wiring.Component):
         operand, wide = number.format.operand_bits, number.format.accumulator_bits
         super().__init__({"en": In(1), "a": In(operand), "b": In(operand), "product": Out(wide)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
         state = build(m, self.en, self.number.multiply, self.latency, {"a": self.a, "b": self.b})
         m.d.comb += self.product.eq(state["result"])
@@ -102,7 +109,7 @@ class Add(wiring.Component):
         wide = number.format.accumulator_bits
         super().__init__({"en": In(1), "a": In(wide), "b": In(wide), "sum": Out(wide)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
         state = build(m, self.en, self.number.add, self.latency, {"a": self.a, "b": self.b})
         m.d.comb += self.sum.eq(state["result"])
@@ -114,11 +121,9 @@ class Widen(wiring.Component):
 
     def __init__(self, number: Number, latency: int) -> None:
         self.number, self.latency = number, _checked("Widen", latency, 0)
-        super().__init__(
-            {"en": In(1), "value": In(number.format.operand_bits), "result": Out(number.format.accumulator_bits)}
-        )
+        super().__init__({"en": In(1), "value": In(number.format.operand_bits), "result": Out(number.format.accumulator_bits)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
         state = build(m, self.en, self.number.widen, self.latency, {"value": self.value})
         m.d.comb += self.result.eq(state["result"])
@@ -130,11 +135,9 @@ class Narrow(wiring.Component):
 
     def __init__(self, number: Number, latency: int) -> None:
         self.number, self.latency = number, _checked("Narrow", latency, 0)
-        super().__init__(
-            {"en": In(1), "value": In(number.format.accumulator_bits), "result": Out(number.format.result_bits)}
-        )
+        super().__init__({"en": In(1), "value": In(number.format.accumulator_bits), "result": Out(number.format.result_bits)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
         state = build(m, self.en, self.number.narrow, self.latency, {"value": self.value})
         m.d.comb += self.result.eq(state["result"])

@@ -58,7 +58,7 @@ def _fp32_shift(m: Module, state: State) -> dict[str, Value]:
     return {
         "sign": value.sign,
         "exponent": (value.exponent - _REBIAS)[: HALF.exponent_bits],
-        "significand": Mux(far, Const(1, 25), near),  # below half of the least subnormal: rounds to zero
+        "significand": Mux(far, 0, near),  # less than half of the least subnormal
         "infinite": value.infinite | (value.exponent >= _REBIAS + HALF.top_exponent),
         "nan": value.nan,
     }

@@ -65,7 +65,7 @@ def _denormal(m: Module, state: State) -> dict[str, Value]:
     return {
         "sign": state["sign"],
         "exponent": exponent[:8],
-        "product": Mux(far, state["product"].any(), near),
+        "product": Mux(far, 0, near),  # less than half of the least subnormal
         "infinite": state["infinite"] | (exponent >= SINGLE.top_exponent),
         "nan": state["nan"],
     }

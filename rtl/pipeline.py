@@ -9,7 +9,7 @@ caller's valid bits), and hold only what later steps still need.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from amaranth.hdl import Module, Signal, Value
 
@@ -42,7 +42,7 @@ def ranks(levels: Sequence[int], latency: int) -> tuple[int, ...]:
 
     def depths(cuts: tuple[int, ...]) -> list[int]:
         edges = (0, *cuts, steps)
-        return sorted((sum(levels[start:stop]) for start, stop in zip(edges, edges[1:], strict=False)), reverse=True)
+        return sorted((sum(levels[start:stop]) for start, stop in pairwise(edges)), reverse=True)
 
     inner = min(latency, steps) - 1
     best = min(reversed(list(combinations(range(1, steps), inner))), key=depths)

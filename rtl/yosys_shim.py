@@ -1,4 +1,4 @@
-"""The `yosys` command line on top of the PyPI package pyosys: `python -m rtl.yosys_shim [-q] [-V] [-p COMMANDS] [-s FILE] [FILE ...]`.
+"""The `yosys` command line on top of the PyPI package pyosys: `python -m rtl.yosys_shim [-q] [-p COMMANDS] [FILE ...]`.
 
 It knows the options that Amaranth and this project use. A file ending in `.il`, `.v`, `.sv` or `.json` is read by its
 front end, `-` is a script on standard input, anything else is a script. Each call is a process of its own: Yosys numbers
@@ -9,7 +9,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 __all__ = ["YosysError", "main", "run_yosys"]
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Yosys {metadata.version('pyosys')} (pyosys)")
         return 0
 
-    from pyosys import libyosys  # imported late: it takes a noticeable time, and `-V` is asked often
+    libyosys = import_module("pyosys.libyosys")  # late: it takes a noticeable time, and `-V` is asked often
 
     design = libyosys.Design()
     with tempfile.TemporaryDirectory() as folder:

@@ -80,7 +80,7 @@ class Workload:
 
     @cached_property
     def graph(self) -> "nx.DiGraph[str]":
-        """Operations by name; an edge carries data. All writers of a tensor (phases of a strided gradient) precede its readers."""
+        """Operations by name; an edge carries data. All writers of a tensor (the phases of a gradient) precede its readers."""
         graph: nx.DiGraph[str] = nx.DiGraph()
         writers: dict[str, list[str]] = {}
         for op in self.ops:

@@ -40,7 +40,8 @@ def streaming_work(kind: VectorKind, reads: tuple[Tensor, ...], writes: tuple[Te
 class Vector:
     """Work of the vector unit.
 
-    `work` is the number of element operations (one lane, one cycle each), see `streaming_work`. `passes` says how often the reads stream past if they do not fit on chip.
+    `work` is the number of element operations (one lane, one cycle each), see `streaming_work`. `passes` says how often the
+    reads stream past if they do not fit on chip.
     """
 
     name: str

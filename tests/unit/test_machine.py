@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from strategies import gemm, wide_machine
 
-from simulator.arch import Accelerator, Dataflow, Dram, Pe, Sequencer
+from simulator.arch import Accelerator, Dataflow, Dram, Pe, Sequencer, VectorUnit
 from simulator.machine import run
 from simulator.schedule import Engine, Load, Multiply, Program, Prune, Store, Tile, Update, Vector, Wait
 from simulator.timing import multiply_time
@@ -138,6 +138,14 @@ def test_streams():
         result = run(program(command), units, record_events=True)
         assert spans(result) == [(command.engine.value, 1, 1 + busy)]
         assert result.cycles == 1 + busy + latency
+
+
+def test_the_end_is_the_last_result_not_the_last_command():
+    """The load holds the port until 11 and is complete at 21; the vector unit works until 14 and is complete at 15."""
+    quick = machine(vector=VectorUnit(lanes=32, latency=1))
+    result = run(program(load(160), Vector(op=0, slot=0, work=12 * 32, waits=())), quick, record_events=True)
+    assert spans(result) == [("load_a", 1, 11), ("vector", 2, 14)]
+    assert result.cycles == 21
 
 
 def test_counters():

@@ -41,6 +41,25 @@ def test_a_request_in_the_cycle_of_the_decision_takes_part():
     assert [(rank, at) for _, rank, at, _ in grants] == [(0, 0), (8, 10), (2, 11), (7, 12)]
 
 
+def test_who_asks_late_in_a_cycle_takes_part_too():
+    """Tokens, queues and grants pass within a cycle; the port decides when all of them have."""
+    env = simpy.Environment()
+    port = MemoryPort(env)
+    grants = []
+
+    def client(rank, hops):
+        yield env.timeout(5)
+        for _ in range(hops):
+            yield env.timeout(0)
+        yield port.request(rank, 3)
+        grants.append((rank, env.now))
+
+    for rank, hops in ((3, 0), (2, 9), (1, 4)):
+        env.process(client(rank, hops))
+    env.run()
+    assert grants == [(1, 5), (2, 8), (3, 11)]
+
+
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4), st.integers(1, 6)), min_size=1, max_size=20))
 def test_any_requests(requests):
     requests = sorted(requests)

@@ -168,5 +168,12 @@ def load_trace(path: Path) -> Trace:
         trace = Trace(**header, records=tuple(records), notes=notes)
         trace.bind()
     except (AttributeError, KeyError, TypeError, ValueError, cattrs.BaseValidationError) as error:
-        raise TraceError(f"Trace {str(path)!r} is not valid: {error}") from error
+        raise TraceError(f"Trace {str(path)!r} is not valid: {_reason(error)}") from error
     return trace
+
+
+def _reason(error: BaseException) -> str:
+    """The first error inside a group of them: it names field, rule and value."""
+    while isinstance(error, BaseExceptionGroup) and error.exceptions:
+        error = error.exceptions[0]
+    return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) and error.args else str(error)
