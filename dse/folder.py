@@ -95,7 +95,7 @@ class SweepFolder:
         _write(self.csv, frame.to_csv(index=False).encode())
         plain = frame.copy()
         for name in [name for name in plain.columns if plain[name].dtype == object]:  # lists, and texts with gaps
-            plain[name] = plain[name].map(lambda value: None if value is None or value != value else str(value))
+            plain[name] = [None if isinstance(value, float | None) else str(value) for value in plain[name]]
         _write(self.parquet, plain.to_parquet(None, index=False))
 
     def write_report(self, space: Space, frame: pd.DataFrame, command: str) -> None:

@@ -96,6 +96,6 @@ def workload_of(workload: str, batch: int, method: str) -> Workload:
     return apply_method(parse_method(method), _bound(workload, batch))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64, typed=True)  # True and 1.0 are no batch, though they equal 1
 def _bound(workload: str, batch: int) -> Workload:
     return trace_of(workload).bind(batch)

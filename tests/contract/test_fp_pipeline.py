@@ -19,6 +19,7 @@ from fp_tops import KINDS  # noqa: E402
 from fp_vectors import vectors  # noqa: E402
 
 from rtl import fp  # noqa: E402
+from rtl.area import ecp5_cells  # noqa: E402
 from rtl.emit import check, verilog_of  # noqa: E402
 from rtl.fp import NUMBERS, Add, Multiply  # noqa: E402
 from rtl.pipeline import ranks  # noqa: E402
@@ -95,6 +96,12 @@ def test_text_is_sound(name: str):
 def test_check_bites(body: str):
     with pytest.raises(YosysError):
         check(f"module top(input a, input b, output y); {body} endmodule", "top")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_product_is_one_dsp_slice(name: str):
+    cells = ecp5_cells(verilog_of(Multiply(NUMBERS[name], 3), "product"), "product")
+    assert cells["MULT18X18D"] == 1
 
 
 def test_text_is_reproducible():

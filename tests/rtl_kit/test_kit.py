@@ -121,8 +121,11 @@ def test_cocotb(bench: str, monkeypatch: pytest.MonkeyPatch):
         run_cocotb(VERILOG, "ports", bench, {"WANTED": "13"})
     with pytest.raises(AssertionError, match="must pass"):
         run_cocotb(VERILOG, "ports", "no_such_bench", {})
+    with pytest.raises(AssertionError, match="must run a cocotb test, not skip all 1"):
+        run_cocotb(VERILOG, "ports", bench, {"WANTED": "nothing"})
 
 
+@pytest.mark.slow
 def test_cocotb_waves(bench: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WAVES", "1")
     dump = run_cocotb(VERILOG, "ports", bench, {"WANTED": "12"}) / "dump.vcd"

@@ -57,7 +57,7 @@ def environment() -> Iterator[None]:
         "CXX": "g++",
         "LINK": "g++",
         "AR": "ar",
-        "PYTHON3": "python3",
+        "PYTHON3": sys.executable,
         "PERL": "perl",
         "CFG_CXXFLAGS_PCH_I": "-include",
         "OPT_FAST": "-O2",  # not by -CFLAGS: that would optimise the slow files too, for minutes

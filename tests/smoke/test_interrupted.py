@@ -2,10 +2,12 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 from terminal import DSE, children_of, dse, wait_until, write_space
@@ -118,10 +120,19 @@ def test_ctrl_c_ends_it_soon_and_says_how_to_continue(tmp_path, whom):
     assert sweep.all_ended(10), "workers outlive the sweep"
 
 
-def test_ctrl_c_while_the_workers_start(tmp_path):
+def _ignores_ctrl_c(pid):
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = [int(re.search(rf"{name}:\s*([0-9a-f]+)", status)[1], 16) for name in ("SigBlk", "SigIgn")]
+    return any(mask >> (signal.SIGINT - 1) & 1 for mask in masks)
+
+
+@pytest.mark.parametrize("delay", [0, 0.3, 0.6])
+def test_ctrl_c_while_the_workers_start(tmp_path, delay):
     write_space(tmp_path, AXES)
     sweep = Sweep(tmp_path)
-    assert wait_until(lambda: len(sweep.workers()) >= 2, 60)
+    assert wait_until(lambda: len(sweep.workers()) >= 3, 60)  # with multiprocessing's resource tracker
+    time.sleep(delay)  # into their imports
+    assert sum(_ignores_ctrl_c(pid) for pid in sweep.workers()) >= 3, "a worker could print a traceback of its own"
     os.killpg(sweep.process.pid, signal.SIGINT)
     code, out, err = sweep.end()
     assert (code, err) == (130, "")

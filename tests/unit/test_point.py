@@ -74,7 +74,6 @@ def test_mistakes(change, parts):
         assert part in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="dse.point._bound is cached by value: True and 1.0 find the trace bound at 1")
 @pytest.mark.parametrize("batch", [True, 1.0])
 def test_a_batch_of_another_type_is_refused_though_an_equal_one_was_used(batch):
     make_point(BASE | {"batch": 1})
