@@ -20,7 +20,6 @@ from dse.point import make_point, trace_digest
 from dse.space import Objective, Space
 from dse.store import StoreError
 from reports.inputs import Detail, Direction, ReportInputs
-from reports.report import write_report
 from simulator.arch import leaf_fields
 from simulator.presets import PRESETS
 from simulator.result import EngineTime
@@ -127,6 +126,8 @@ class SweepFolder:
             digests={name: trace_digest(name) for name in sorted({str(s) for s in good["workload"]})},
             date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         )
+        from reports.report import write_report  # plotly takes longer to load than most commands to run
+
         with _whole(self.report) as partial:
             write_report(inputs, partial)
 

@@ -94,6 +94,14 @@ class Store:
                 self._db.execute(f"ALTER TABLE points ADD COLUMN {_quoted(name)}")
                 self._columns.add(name)
 
+    def forget_failed(self) -> None:
+        """Drop rows whose evaluation ended in an error, so that they are tried again."""
+        if "status" in self._columns:
+            try:
+                self._db.execute("DELETE FROM points WHERE status = 'failed'")
+            except sqlite3.Error as error:
+                raise StoreError(f"Store {str(self.path)!r} must be writable, but: {error}; what it held is safe") from None
+
     def keys(self) -> set[str]:
         try:
             return {row[0] for row in self._db.execute('SELECT "key" FROM points')}

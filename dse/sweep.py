@@ -61,10 +61,11 @@ def evaluate_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_sweep(space: Space, store: Store, *, jobs: int, report: Callable[[Progress], None]) -> None:
-    """Evaluate every point that the store does not hold yet, `jobs` at a time.
+    """Evaluate every point that the store does not hold yet, or holds as failed, `jobs` at a time.
 
     Each row is committed as it comes, so that a kill loses only the points under way. Raises WorkerLostError.
     """
+    store.forget_failed()
     known = store.keys()
     missing: dict[str, dict[str, Any]] = {}
     for settings in space:

@@ -143,3 +143,16 @@ def test_a_lost_worker_is_said_and_what_was_done_is_kept(whole, tmp_path):
         run_sweep(SMALL, store, jobs=2, report=[].append)
         assert kept < store.keys()
         pd.testing.assert_frame_equal(sweep_frame(SMALL, store), whole, check_exact=True)
+
+
+def test_a_failed_point_is_tried_again(tmp_path, monkeypatch):
+    def broken(point, settings):  # the signature of row_of
+        raise RuntimeError(f"planted for {point.key} {len(settings)}")
+
+    with Store(tmp_path / "store.sqlite") as store:
+        with monkeypatch.context() as patch:
+            patch.setattr("dse.sweep.row_of", broken)
+            run_sweep(SMALL, store, jobs=1, report=lambda _: None)
+            assert set(sweep_frame(SMALL, store)["status"]) == {"failed"}
+        run_sweep(SMALL, store, jobs=1, report=lambda _: None)
+        assert set(sweep_frame(SMALL, store)["status"]) == {"ok", "unsupported"}
