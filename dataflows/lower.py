@@ -86,8 +86,7 @@ class Lowering:
 
     def gemm(self, op: Gemm, index: int, tiling: Tiling) -> Iterator[Step]:
         """Per tile: bring what is not on chip yet, prune it if it came dense, multiply; store after the last of k."""
-        count = ceil_div(gemm_tiles(op, tiling), 1)
-        estimate = ceil_div(max(tiling.array_cycles, tiling.memory_cycles), count)
+        estimate = ceil_div(max(tiling.array_cycles, tiling.memory_cycles), gemm_tiles(op, tiling))
         previous: Wait | None = None
         stored: dict[Engine, int] = {}
         slot_c = 0

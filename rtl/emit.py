@@ -20,8 +20,12 @@ def verilog_of(component: wiring.Component, name: str) -> str:
 
     Ports are the members of the signature, nested ones joined by two underscores (``operands__valid``), and `clk` and
     `rst` where the component has a register. The text depends on the component and the versions of Amaranth and Yosys
-    only, so that a hash of it names a build.
+    only, so that a hash of it names a build. Raises ValueError for a name that a port has too: Verilator refuses that.
     """
+    if name in component.signature.members:
+        raise ValueError(
+            f"Module name {name!r} must differ from its ports {sorted(component.signature.members)}, not equal one"
+        )
     text = rtlil.convert(component, name=name, emit_src=False)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "design.il").write_text(text)

@@ -17,6 +17,8 @@ import numpy as np  # noqa: E402
 from fp_oracle import expected  # noqa: E402
 from fp_tops import KINDS  # noqa: E402
 from fp_vectors import vectors  # noqa: E402
+from rtl_kit import NativeModel  # noqa: E402
+from rtl_kit.toolchain import ports_of  # noqa: E402
 
 from rtl import fp  # noqa: E402
 from rtl.area import ecp5_cells  # noqa: E402
@@ -98,9 +100,22 @@ def test_check_bites(body: str):
         check(f"module top(input a, input b, output y); {body} endmodule", "top")
 
 
+def test_latency_0_has_no_clock():
+    verilog = verilog_of(Multiply(NUMBERS["int8"], 0), "unclocked")
+    assert set(ports_of(verilog, "unclocked")) == {"en", "a", "b", "product"}
+    operands = vectors("multiply", "int8", 0, seed=6)
+    got = NativeModel(verilog, "unclocked", ["a", "b"], ["product"]).run(operands)
+    assert (got["product"] == expected("multiply", "int8", operands)).all()
+
+
+def test_module_named_like_a_port():
+    with pytest.raises(ValueError, match="Module name 'product' must differ from its ports"):
+        verilog_of(Multiply(NUMBERS["int8"], 0), "product")
+
+
 @pytest.mark.parametrize("name", NUMBERS)
 def test_product_is_one_dsp_slice(name: str):
-    cells = ecp5_cells(verilog_of(Multiply(NUMBERS[name], 3), "product"), "product")
+    cells = ecp5_cells(verilog_of(Multiply(NUMBERS[name], 3), "multiplier"), "multiplier")
     assert cells["MULT18X18D"] == 1
 
 
@@ -110,7 +125,7 @@ def test_text_is_reproducible():
         [
             "from rtl.emit import verilog_of",
             "from rtl.fp import NUMBERS, Add, Multiply",
-            "print(verilog_of(Add(NUMBERS['bf16'], 4), 'adder'), verilog_of(Multiply(NUMBERS['bf16'], 3), 'product'))",
+            "print(verilog_of(Add(NUMBERS['bf16'], 4), 'adder'), verilog_of(Multiply(NUMBERS['bf16'], 3), 'multiplier'))",
         ]
     )
     texts = [
@@ -122,7 +137,7 @@ def test_text_is_reproducible():
             {**os.environ, "PYTHONHASHSEED": "2", "PYTHONPATH": str(ROOT)},
         )
     ]
-    here = f"{verilog_of(Add(NUMBERS['bf16'], 4), 'adder')} {verilog_of(Multiply(NUMBERS['bf16'], 3), 'product')}\n"
+    here = f"{verilog_of(Add(NUMBERS['bf16'], 4), 'adder')} {verilog_of(Multiply(NUMBERS['bf16'], 3), 'multiplier')}\n"
     assert texts == [here, here]
 
 
