@@ -26,7 +26,7 @@ $(VENV)/.installed-core: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed-core
 	$(BIN)/pip install --quiet torch==2.13.0
-	$(BIN)/pip install --quiet --editable '.[torch,dev]'
+	$(BIN)/pip install --quiet --editable '.[torch,rtl,studies,dev]'
 	touch $@
 
 # The report test looks at the page in a real browser. Without root the test says that it was skipped.
@@ -53,7 +53,7 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.event_machine
 
-studies: $(VENV)/.installed-core
+studies: $(VENV)/.installed-dev
 	$(BIN)/python -m reports.studies.sat_speedup
 
 zoo: $(VENV)/.installed-dev

@@ -1,9 +1,9 @@
 """One ResNet-18 training step on the event-driven machine, beside SCALE-Sim 3.0.0 on the forward pass alone.
 
 ``python -m benchmarks.event_machine`` (``make bench``; about ten minutes, nearly all of them SCALE-Sim's). SCALE-Sim is
-installed into an environment of its own under out/, with a numpy that it works with. Both simulate a 32x32 array at batch 1, 224x224.
-CPU time and peak memory are those of the whole child process, its imports included; "step" is reading the trace, compiling and
-simulating, without the imports.
+installed into an environment of its own under out/, with a numpy that it works with. Both simulate a 32x32 array at batch 1,
+224x224. CPU time and peak memory are those of the whole child process, its imports included; "step" is reading the trace,
+compiling and simulating, without the imports.
 """
 
 import json
