@@ -48,7 +48,7 @@ def run(program: Program, accelerator: Accelerator, *, record_events: bool = Fal
         name: Channel(env, capacity=sequencer.queue_depth, latency=sequencer.dispatch_cycles) for name in Engine
     }
     engines = [env.process(engine(name, queues[name], context, work)) for name, work in _WORK.items()]
-    env.process(_sequence(env, program, accelerator, queues))
+    env.process(_sequence(program, context, queues))
     env.run()
     if stuck := [name.value for name, process in zip(_WORK, engines, strict=True) if process.is_alive]:
         raise RuntimeError(f"Program must not wait for a command that never comes: {', '.join(stuck)} stopped early")
@@ -72,11 +72,12 @@ def run(program: Program, accelerator: Accelerator, *, record_events: bool = Fal
     )
 
 
-def _sequence(
-    env: simpy.Environment, program: Program, accelerator: Accelerator, queues: dict[Engine, Channel[Command | None]]
-) -> ProcessGenerator:
+def _sequence(program: Program, context: Context, queues: dict[Engine, Channel[Command | None]]) -> ProcessGenerator:
+    env, held = context.env, context.held
     for command in program:
+        held.start(command.engine, int(env.now))
         yield queues[command.engine].put(command)
-        yield env.timeout(accelerator.sequencer.dispatch_cycles)
+        held.stop(int(env.now))
+        yield env.timeout(context.accelerator.sequencer.dispatch_cycles)
     for queue in queues.values():
         yield queue.put(None)

@@ -42,9 +42,10 @@ class ArrayCauses:
 
 @dataclass(slots=True, kw_only=True)
 class EngineTime:
-    """One engine's account of the run. A stall's cause is the engine whose token it waited for, or:
+    """One engine's account of the run. A stall's cause is the engine whose token it waited for, or whose full queue held up
+    the sequencer before it came to this engine's next command; or:
 
-    "command": the sequencer had not dispatched one; "port": the memory port served another; "drained": no more work.
+    "command": the sequencer's own dispatch; "port": the memory port served another; "drained": no more work.
     """
 
     busy: int = 0

@@ -16,9 +16,30 @@ from simulator.schedule import Command, Engine
 from simulator.timing import MultiplyTime
 from workloads.sparsity import Pattern
 
-__all__ = ["Context", "Work", "engine"]
+__all__ = ["Context", "Held", "Work", "engine"]
 
 MultiplyShape: TypeAlias = tuple[Dataflow, int, int, int, Pattern, Literal["a", "b"], bool]
+
+
+class Held:
+    """For how long each engine's full queue has held up the sequencer, and with it the engines that wait for commands."""
+
+    def __init__(self) -> None:
+        self._cycles: dict[Engine, int] = {}
+        self._now: tuple[Engine, int] | None = None
+
+    def start(self, engine: Engine, now: int) -> None:
+        self._now = engine, now
+
+    def stop(self, now: int) -> None:
+        self._cycles, self._now = self.by_engine(now), None
+
+    def by_engine(self, now: int) -> dict[Engine, int]:
+        cycles = dict(self._cycles)
+        if self._now is not None:
+            engine, since = self._now
+            cycles[engine] = cycles.get(engine, 0) + now - since
+        return cycles
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +56,7 @@ class Context:
     known: dict[MultiplyShape, MultiplyTime] = field(
         default_factory=dict[MultiplyShape, MultiplyTime]
     )  # closed forms evaluated
+    held: Held = field(default_factory=Held)
     events: list[Event] | None = None  # None: don't record
     end: int = 0  # when the last command so far is finished
 
@@ -49,11 +71,14 @@ def engine(name: Engine, queue: Channel[Command | None], context: Context, work:
     account = _Account(time)
     finished = 0  # when its last command is complete: results come in order
     while True:
+        before = context.held.by_engine(int(env.now))
         command: Command | None = yield from queue.get()
         if command is None:
             break
         use = context.ops[command.op]
         stalls = use.array_stalls if name is Engine.ARRAY else None
+        for full, cycles in context.held.by_engine(int(env.now)).items():
+            account.stall(full.value, account.until + cycles - before.get(full, 0), stalls)
         account.stall("command", int(env.now), stalls)
         for token in command.waits:
             if progress[token.engine].visible < token.commands:
@@ -79,15 +104,15 @@ class _Account:
     """An engine's cycles so far, all of them accounted for."""
 
     def __init__(self, time: EngineTime) -> None:
-        self._time, self._until = time, 0
+        self._time, self.until = time, 0
 
     def stall(self, cause: str, until: int, also: dict[str, int] | None) -> None:
-        if (cycles := until - self._until) > 0:
+        if (cycles := until - self.until) > 0:
             self._time.stalls[cause] = self._time.stalls.get(cause, 0) + cycles
             if also is not None:
                 also[cause] = also.get(cause, 0) + cycles
-        self._until = until
+        self.until = until
 
     def work(self, busy: int, until: int) -> None:
         self._time.busy += busy
-        self._until = until
+        self.until = until

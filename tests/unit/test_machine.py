@@ -188,3 +188,16 @@ def test_batch_entries_follow_one_another():
 def test_a_run_that_stops_early_is_an_error():
     with pytest.raises(RuntimeError, match="load_a, array stopped early"):
         run(program(load(16, Wait(Engine.ARRAY, 1)), multiply(Wait(Engine.LOAD_A, 1))), machine())
+
+
+def test_an_engine_that_waits_behind_a_full_queue_blames_its_engine():
+    """Queue depth 1, vector commands of 100 cycles: the second waits in the queue, the third before it, the prune behind."""
+    narrow = machine(
+        sequencer=Sequencer(dispatch_cycles=1, queue_depth=1, token_latency=1), vector=VectorUnit(lanes=1, latency=1)
+    )
+    slow = [Vector(op=0, slot=0, work=100, waits=()) for _ in range(3)]
+    result = run(program(*slow, Prune(op=0, buffer="work", slot=0, elements=4, pattern=NM(2, 4), waits=())), narrow)
+    # The first runs from 1 to 101; the third stands before the queue from 2 until the second leaves it at 101; the prune is
+    # dispatched at 102 and visible at 103.
+    stalls = result.engines[Engine.PRUNE].stalls
+    assert (stalls["vector"], stalls["command"]) == (101 - 2, 103 - (101 - 2))

@@ -26,7 +26,8 @@ def write_figure(path: Path, ranked: pd.DataFrame, joint: pd.DataFrame, paper: f
     axes.set_yticks([*range(len(rows)), -1.2], [*rows["assumption"], f"all at random ({len(band)} draws)"], fontsize=8)
     axes.axvline(paper, color="#ee6677", linestyle="--", label=f"paper's average, {paper}")
     axes.set_xlabel("speed-up of BDWP 2:8 over dense training, average over " + ", ".join(NETWORKS), fontsize=8)
-    axes.legend(loc="lower right", fontsize=8)
+    axes.set_xlim(left=band.min() - 0.03)
+    axes.legend(loc="upper left", fontsize=8)
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, metadata={"Date": None})
 
