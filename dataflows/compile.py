@@ -4,18 +4,23 @@ from collections import deque
 from collections.abc import Iterator
 from functools import partial
 
-from dataflows.lower import Lowering, Step
+from dataflows.lower import Lowering, Step, gemm_tiles, work_chunks
 from dataflows.mapping import Mapping
 from dataflows.select import choose
 from dataflows.tiling import Tiling
 from simulator.arch import Accelerator
-from simulator.schedule import Command, Program
+from simulator.schedule import Command, Program, Unsupported, UnsupportedError
 from workloads.fuse import fuse_vectors
 from workloads.gemm import Gemm
 from workloads.graph import Workload
 from workloads.ops import Prune, Update, Vector
 
-__all__ = ["compile_workload", "prepared"]
+__all__ = ["LARGEST_GEMM", "LONGEST_PROGRAM", "compile_workload", "prepared"]
+
+LONGEST_PROGRAM = 5_000_000
+"""Tiles and chunks: some 15 million commands, which take the event-driven machine ten minutes."""
+LARGEST_GEMM = 2**50
+"""Multiplications: a month of work for a thousand multipliers; 64-bit sums of cycles and bytes stay exact below it."""
 
 
 def prepared(workload: Workload, mapping: Mapping) -> Workload:
@@ -26,14 +31,36 @@ def prepared(workload: Workload, mapping: Mapping) -> Workload:
 def compile_workload(workload: Workload, accelerator: Accelerator, mapping: Mapping) -> Program:
     """Place a (prepared) workload on an accelerator.
 
-    Raises UnsupportedError where a GEMM can't run: no dataflow takes its pattern, or no tile fits.
+    Raises UnsupportedError where a GEMM can't run: no dataflow takes its pattern, or no tile fits; and where the program
+    would be longer than an event-driven run can sensibly be.
     """
+    if (largest := max((gemm.dense_macs for gemm in workload.gemms), default=0)) > LARGEST_GEMM:
+        raise UnsupportedError(Unsupported("multiplications in one GEMM", largest, LARGEST_GEMM))
     tilings = {op.name: choose(op, accelerator, mapping) for op in workload.gemms}
+    steps = sum(_step_count(op, accelerator, mapping, tilings) for op in workload.ops)
+    if steps > LONGEST_PROGRAM:
+        raise UnsupportedError(
+            Unsupported("tiles in one program (of a smaller batch, or with larger buffers)", steps, LONGEST_PROGRAM)
+        )
     return Program(
         ops=workload.ops,
         choices=tuple(tilings[op.name].dataflow.value if isinstance(op, Gemm) else "" for op in workload.ops),
         emit=partial(_emit, workload, accelerator, mapping, tilings),
     )
+
+
+def _step_count(
+    op: Gemm | Vector | Prune | Update, accelerator: Accelerator, mapping: Mapping, tilings: dict[str, Tiling]
+) -> int:
+    """How many tiles or chunks an operation is made of."""
+    match op:
+        case Gemm():
+            return gemm_tiles(op, tilings[op.name])
+        case Vector():
+            chunks = 0 if mapping.vector == "host" else work_chunks(op, accelerator, pregenerate=mapping.pregenerate)
+            return op.passes * chunks if chunks > 1 else chunks
+        case Prune() | Update():
+            return work_chunks(op, accelerator, pregenerate=mapping.pregenerate)
 
 
 def _emit(workload: Workload, accelerator: Accelerator, mapping: Mapping, tilings: dict[str, Tiling]) -> Iterator[Command]:

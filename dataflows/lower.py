@@ -15,7 +15,7 @@ from workloads.graph import read_names, write_names
 from workloads.ops import Prune, Update, Vector
 from workloads.sparsity import NM
 
-__all__ = ["Lowering", "Step"]
+__all__ = ["Lowering", "Step", "gemm_tiles", "work_chunks"]
 
 Step = tuple[list[Command], int]
 """Commands that belong together, and an estimate of the cycles that they take."""
@@ -181,7 +181,7 @@ class Lowering:
     def vector(self, op: Vector, index: int) -> Iterator[Step]:
         """Chunks through the work buffer; twice where statistics of the whole tensor come first and it does not fit."""
         read, written = tensor_bytes(op.reads, self._acc), tensor_bytes(op.writes, self._acc)
-        chunks = self._chunks(read + written)
+        chunks = work_chunks(op, self._acc, pregenerate=self._map.pregenerate)
         passes = op.passes if chunks > 1 else 1
         needed, stored = self._inputs(*read_names(op)), dict[Engine, int]()
         for number in range(passes):
@@ -203,7 +203,7 @@ class Lowering:
         """Online pruning of a tensor of this step: dense in, compressed out."""
         elements = op.source.elements
         runs_in, read, runs_out, written = update_bytes(op, self._acc, elements, pregenerate=True)
-        chunks = self._chunks(read + written)
+        chunks = work_chunks(op, self._acc, pregenerate=True)
         share = ceil_div(elements, chunks)
         needed, stored = self._inputs(op.source.name), dict[Engine, int]()
         for _ in range(chunks):
@@ -222,7 +222,7 @@ class Lowering:
         """The optimizer on master weights and state, then the copies that the next step's GEMMs read."""
         pregenerate = self._map.pregenerate
         runs_in, read, runs_out, written = update_bytes(op, self._acc, op.elements, pregenerate=pregenerate)
-        chunks = self._chunks(read + written)
+        chunks = work_chunks(op, self._acc, pregenerate=pregenerate)
         share = ceil_div(op.elements, chunks)
         needed = self._inputs(op.gradient)
         readers = self._weight_reads.get(op.parameter, {})  # the new weights must not overtake them
@@ -243,9 +243,6 @@ class Lowering:
             self._work_out(index, slot, runs_out, ceil_div(written, chunks), waits, stored, commands)
             yield commands, self._estimate(ceil_div(read + written, chunks))
         self._finish(op, stored)
-
-    def _chunks(self, size: int) -> int:
-        return max(1, ceil_div(size, self._acc.work_buffer.slot_bytes))
 
     def _estimate(self, size: int) -> int:
         return self._acc.dram.transfer_cycles(1, size, self._acc.clock_hz)
@@ -302,6 +299,17 @@ class Lowering:
 def gemm_tiles(op: Gemm, tiling: Tiling) -> int:
     """How many tiles a tiling has."""
     return ceil_div(op.batch, tiling.batch) * ceil_div(op.m, tiling.m) * ceil_div(op.n, tiling.n) * ceil_div(op.k, tiling.k)
+
+
+def work_chunks(op: Vector | Prune | Update, accelerator: Accelerator, *, pregenerate: bool) -> int:
+    """How many parts an operation takes through the work buffer, what it reads and what it writes side by side."""
+    if isinstance(op, Vector):
+        size = tensor_bytes((*op.reads, *op.writes), accelerator)
+    else:
+        elements = op.source.elements if isinstance(op, Prune) else op.elements
+        _, read, _, written = update_bytes(op, accelerator, elements, pregenerate=pregenerate)
+        size = read + written
+    return max(1, ceil_div(size, accelerator.work_buffer.slot_bytes))
 
 
 def _merge(into: dict[Engine, int], more: dict[Engine, int]) -> None:

@@ -82,6 +82,8 @@ def _messages(error: BaseException, thing: str, path: str) -> list[str]:
     if isinstance(error, TypeError):
         return [f"{thing} field {path!r} must be a table of fields, not a single value"]
     text = str(error)
+    if text.startswith(thing):
+        return [text]
     return [f"{thing}: {text}" if "field" in text else f"{thing} field {path!r} {text}"]
 
 

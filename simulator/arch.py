@@ -192,7 +192,7 @@ class Dram:
     outstanding: int = 64  # bursts in flight
 
     def __post_init__(self) -> None:
-        _check(self, bytes_per_second=(1, 10**15), latency_ns=(1, 10**6), burst_bytes=(1, 2**20), outstanding=(1, 2**20))
+        _check(self, bytes_per_second=(10**6, 10**15), latency_ns=(1, 10**6), burst_bytes=(1, 2**20), outstanding=(1, 2**20))
 
     def latency_cycles(self, clock_hz: int) -> int:
         return max(1, ceil_div(self.latency_ns * clock_hz, 10**9))

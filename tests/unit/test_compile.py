@@ -8,7 +8,7 @@ from strategies import accelerators, gemm, mappings, wide_machine, workloads
 
 from dataflows.compile import compile_workload, prepared
 from dataflows.mapping import Mapping
-from simulator.arch import Dataflow, Pe
+from simulator.arch import Buffer, Dataflow, Pe
 from simulator.schedule import Engine, UnsupportedError
 from workloads import ops
 from workloads.gemm import Gemm
@@ -115,3 +115,14 @@ def test_prepared_fuses_only_where_asked():
     assert len(prepared(workload, Mapping(fuse=True)).ops) == 1
     assert prepared(workload, Mapping(fuse=False)) is workload
     assert not any(isinstance(op, Gemm) for op in workload.ops)
+
+
+@pytest.mark.parametrize(
+    ("changes", "constraint"), [({"m": 2**40, "k": 64}, "in one GEMM"), ({"m": 2**36}, "tiles in one program")]
+)
+def test_a_program_that_would_never_end_is_unsupported(changes, constraint):
+    endless = Workload(name="w", batch=1, ops=(gemm(**({"m": 4, "n": 64, "k": 64} | changes)),))
+    with pytest.raises(UnsupportedError) as caught:
+        compile_workload(endless, wide_machine(Pe(), 4, 4, double=True, c_buffer=Buffer(bytes=2**12)), Mapping())
+    assert constraint in caught.value.reason.constraint
+    assert caught.value.reason.demand > caught.value.reason.limit
