@@ -12,6 +12,7 @@ from dataflows.mapping import Mapping
 from dse.config import changed
 from dse.point import Point, make_point, workload_of
 from simulator.arch import Accelerator
+from simulator.bounds import LowerBound, lower_bound
 from simulator.machine import run
 from simulator.result import ArrayCauses, Counters, OpTime, Result
 from simulator.schedule import Engine, Program, Unsupported, UnsupportedError
@@ -89,6 +90,17 @@ class Run:
     @property
     def images_per_second(self) -> float:
         return self.point.batch / self.result.seconds if self.result.cycles else 0.0
+
+    @property
+    def bound(self) -> LowerBound:
+        """Cycles that no program for this machine can beat, by unit."""
+        mapping = self.point.mapping
+        return lower_bound(
+            self.workload,
+            self.point.accelerator,
+            pregenerate=mapping.pregenerate,
+            vector_on_chip=mapping.vector == "chip",
+        )
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -19,6 +19,7 @@ def run_as_json(run: Run, baseline: Run | None, settings: dict[str, Any]) -> dic
         "accelerator": asdict(run.point.accelerator),
         "mapping": asdict(run.point.mapping),
         "metrics": run.metrics(),
+        "lower_bound": run.bound._asdict(),
         "speedup_over_dense": baseline.result.cycles / run.result.cycles if baseline else None,
         "engines": {engine.value: {"busy": time.busy, "stalls": time.stalls} for engine, time in run.result.engines.items()},
         "stages": json.loads(

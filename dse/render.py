@@ -160,6 +160,11 @@ def _print_total(console: Console, run: Run, baseline: Run | None) -> None:
         f"{result.effective_ops_per_second / 1e9:,.1f} done, of {point.accelerator.peak_dense_flops / 1e9:,.1f} peak "
         f"({float(result.utilization):.1%} of multiplier cycles)"
     )
+    bound = run.bound
+    console.print(
+        f"[bold]lower bound[/]    {bound.cycles:,} cycles ({share(bound.cycles, result.cycles)} of these) for any program, "
+        f"set by {bound.binding}"
+    )
     if baseline is not None:
         metrics = run.metrics()
         console.print(
