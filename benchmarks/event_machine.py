@@ -90,7 +90,7 @@ class Cost:
 
 
 def main() -> None:
-    console = Console()
+    console = Console(width=140)
     ours = {
         method: measured([sys.executable, "-c", _OURS.format(method=method)], Path.cwd()) for method in ("dense", "bdwp:2:8")
     }
