@@ -26,7 +26,8 @@ def run_yosys(script: str, *, cwd: Path | None = None) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "script.ys"
         file.write_text(script)
-        command = [sys.executable, str(Path(__file__).resolve()), "-s", str(file)]
+        # -P: this folder must not come before the standard library, whose `array` is not ours.
+        command = [sys.executable, "-P", str(Path(__file__).resolve()), "-s", str(file)]
         done = subprocess.run(command, cwd=cwd, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])

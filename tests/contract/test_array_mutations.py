@@ -1,0 +1,66 @@
+# amaranth: UnusedElaboratable=no
+"""Do the array's and the PE's tests find planted faults?"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rtl_kit.require import need_rtl
+
+need_rtl()
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = """
+import sys
+sys.path[:0] = {path!r}
+from array_model import Surroundings
+from test_array import MACHINES, Bench, jobs_of
+name = {name!r}
+surroundings = Surroundings(MACHINES[name], jobs_of(MACHINES[name], 24, seed=1, largest=9))
+Bench(MACHINES[name]).run(surroundings)
+surroundings.check()
+"""
+
+# name: (machine, file, right text, wrong text)
+FAULTS = {
+    "none": ("int8-2x2", "pe.py", "self.copy", "self.copy"),
+    "sums are not fed back at once": ("int8-2x2", "pe.py", "Mux(done_beat & (done_slot == i), add.sum, sums[i])", "sums[i]"),
+    "a late arrival is missed": ("int8-2x2", "pe.py", "Mux(arrives, self.arriving.sum, waiting[i])", "waiting[i]"),
+    "absent lanes add a product": (
+        "int8-3x5-two-lanes",
+        "pe.py",
+        "Mux(present[lane], multiply.product",
+        "Mux(1, multiply.product",
+    ),
+    "one bank of registers": ("int8-2x2", "array_control.py", "Mux(head, bank, ~bank)", "Mux(head, bank, bank)"),
+    "OS waits no shift": ("int8-2x2", "array_control.py", "cycle + 1 >= shift", "resident | (cycle + 1 >= shift)"),
+    "rows not behind": ("int8-2x2", "array_folds.py", "(hop - 1) * (rows - 1)", "(hop - 1) * (rows - 2)"),
+    "a partial sum is read early": ("int8-2x2", "array_folds.py", "product_cycles(pe) + 1)", "product_cycles(pe))"),
+    "interleaves along the other side": ("int8-2x2", "array_folds.py", ">= (u_end", "< (u_end"),
+    "earlier sums a cycle early": ("int8-2x2", "array_control.py", "m.d.sync += waited", "m.d.comb += waited"),
+    "rows beyond the reduction add": ("int8-3x5-two-lanes", "array.py", "later.left - later.depth, 0", "later.left, 0"),
+    "words a row a cycle": (
+        "int8-2x2",
+        "array.py",
+        "line.hop.eq(hop), line.value.eq(each.word)",
+        "line.hop.eq(1), line.value.eq(each.word)",
+    ),
+    "done a cycle early": ("int8-2x2", "array.py", "delayed(m, results, skew + 1", "delayed(m, results, skew"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault_is_found(fault: str, tmp_path: Path):
+    name, file, right, wrong = FAULTS[fault]
+    shutil.copytree(ROOT / "rtl", tmp_path / "rtl", ignore=shutil.ignore_patterns("__pycache__"))
+    source = (tmp_path / "rtl" / file).read_text()
+    assert right in source, f"{file} must hold {right!r}"
+    (tmp_path / "rtl" / file).write_text(source.replace(right, wrong))
+    path = [str(tmp_path), str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "contract")]
+    program = RUN.format(path=path, name=name)
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    found = done.returncode and ("AssertionError" in done.stderr or "KeyError" in done.stderr)
+    assert bool(found) == (fault != "none"), done.stderr[-2000:]
