@@ -6,7 +6,7 @@ from typing import Literal
 
 from dataflows.mapping import Mapping
 from dataflows.tiling import Tiling, tiles
-from dataflows.traffic import operand_runs, pruned_at_use, result_runs, tensor_bytes, update_bytes
+from dataflows.traffic import operand_runs, result_runs, tensor_bytes, update_bytes
 from simulator import schedule as cmd
 from simulator.arch import Accelerator, Buffer, ceil_div
 from simulator.schedule import Command, Engine, Wait
@@ -144,7 +144,7 @@ class Lowering:
             slots.touch(slot)
             return slot, slots.ready[slot]
         slot = slots.take(key)
-        operand = op.a if side == "a" else op.b
+        operand = op.operand(side)
         needed = self._inputs(operand.tensor)
         runs, run_bytes = operand_runs(
             op, side, self._acc, len(tile.batch), len(positions), len(tile.k), pregenerate=self._map.pregenerate
@@ -162,7 +162,7 @@ class Lowering:
         ready = self._done(load)
         if operand.parameter:
             self._weight_reads.setdefault(operand.parameter, {})[ready.engine] = ready.commands
-        if pruned_at_use(op, side, pregenerate=self._map.pregenerate):
+        if operand.pruned_at_use(pregenerate=self._map.pregenerate):
             assert isinstance(op.pattern, NM)
             prune = cmd.Prune(
                 op=index,

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflows.traffic import operand_runs, pruned_at_use, result_runs
+from dataflows.traffic import operand_runs, result_runs
 from simulator.arch import Accelerator, Dataflow, ceil_div
 from simulator.schedule import Tile, Unsupported, UnsupportedError
 from simulator.timing import multiply_time, stationary_registers
@@ -162,7 +162,7 @@ def _operand(
     """Bytes in the buffer, and cycles of a load (or of pruning it, if that is slower), for each candidate."""
     keys = list(zip(batch.tolist(), positions.tolist(), depth.tolist(), strict=True))
     known: dict[tuple[int, int, int], tuple[int, int]] = {}
-    at_use = pruned_at_use(gemm, side, pregenerate=pregenerate)
+    at_use = gemm.operand(side).pruned_at_use(pregenerate=pregenerate)
     for key in set(keys):
         runs = operand_runs(gemm, side, accelerator, *key, pregenerate=pregenerate)
         cycles = _transfer(accelerator, runs)

@@ -6,24 +6,18 @@ from simulator.arch import Accelerator, ceil_div
 from simulator.formats import MASTER_BITS
 from workloads.gemm import Gemm, Stage
 from workloads.ops import Prune, Tensor, Update
-from workloads.sparsity import NM, Producer
+from workloads.sparsity import NM
 
-__all__ = ["operand_runs", "pruned_at_use", "result_runs", "stored_bits", "tensor_bytes", "update_bytes"]
+__all__ = ["operand_runs", "result_runs", "stored_bits", "tensor_bytes", "update_bytes"]
 
 
 def stored_bits(gemm: Gemm, side: Literal["a", "b"], accelerator: Accelerator, *, pregenerate: bool) -> tuple[int, int]:
     """Bits of `group` elements of an operand in memory, as (bits, group): compressed, unless it is pruned at use."""
-    operand = gemm.a if side == "a" else gemm.b
+    operand = gemm.operand(side)
     width = accelerator.pe.number.operand_bits
-    if isinstance(operand.pattern, NM) and not pruned_at_use(gemm, side, pregenerate=pregenerate):
+    if isinstance(operand.pattern, NM) and not operand.pruned_at_use(pregenerate=pregenerate):
         return operand.pattern.keep * (width + operand.pattern.index_bits), operand.pattern.group
     return width, 1
-
-
-def pruned_at_use(gemm: Gemm, side: Literal["a", "b"], *, pregenerate: bool) -> bool:
-    """Whether the operand arrives dense and passes the pruner on its way to the array."""
-    operand = gemm.a if side == "a" else gemm.b
-    return isinstance(operand.pattern, NM) and operand.producer is Producer.UPDATE and not pregenerate
 
 
 def operand_runs(

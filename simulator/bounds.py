@@ -25,10 +25,10 @@ from typing import NamedTuple, assert_never
 
 from simulator.arch import Accelerator, ceil_div
 from simulator.formats import MASTER_BITS
-from workloads.gemm import Gemm, Operand, Stage
+from workloads.gemm import Gemm, Stage
 from workloads.graph import Workload
 from workloads.ops import Prune, Update, Vector
-from workloads.sparsity import NM, Producer
+from workloads.sparsity import NM
 
 __all__ = ["LowerBound", "compute_bound", "lower_bound", "memory_bound"]
 
@@ -63,7 +63,7 @@ def lower_bound(workload: Workload, accelerator: Accelerator, *, pregenerate: bo
         match op:
             case Gemm():
                 for operand, positions in ((op.a, op.m), (op.b, op.n)):
-                    if isinstance(operand.pattern, NM) and _pruned_at_use(operand, pregenerate):
+                    if isinstance(operand.pattern, NM) and operand.pruned_at_use(pregenerate=pregenerate):
                         groups += op.batch * positions * op.k
             case Vector():
                 vector += op.work if vector_on_chip else 0
@@ -113,10 +113,6 @@ def memory_bound(workload: Workload, accelerator: Accelerator, *, pregenerate: b
     return max(by_rate, by_latency)
 
 
-def _pruned_at_use(operand: Operand, pregenerate: bool) -> bool:
-    return operand.producer is Producer.UPDATE and not pregenerate
-
-
 def _whole(elements: int, pattern: NM) -> int:
     """Elements in whole groups."""
     return ceil_div(elements, pattern.group) * pattern.group
@@ -136,7 +132,7 @@ def _gemm_bits(op: Gemm, accelerator: Accelerator, pregenerate: bool) -> int:
             whole = (op.k, positions) if op.stage is Stage.WU else (positions, op.k)
             elements = op.conv.footprint(*whole)
         elements *= op.batch
-        if isinstance(operand.pattern, NM) and not _pruned_at_use(operand, pregenerate):
+        if isinstance(operand.pattern, NM) and not operand.pruned_at_use(pregenerate=pregenerate):
             sides.append(_packed_bits(elements, operand.pattern, accelerator))
         else:
             sides.append(elements * number.operand_bits)

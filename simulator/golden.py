@@ -169,7 +169,7 @@ class _Machine:
         return results
 
     def _matrix(self, op: Gemm, side: Literal["a", "b"]) -> Values:
-        name = op.a.tensor if side == "a" else op.b.tensor
+        name = op.operand(side).tensor
         key = f"{op.name}.{side}"
         key = key if key in self.tensors else name
         if key not in self.tensors:

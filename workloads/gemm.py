@@ -53,6 +53,10 @@ class Operand:
     pattern: Pattern = DENSE
     producer: Producer = Producer.STATIC
 
+    def pruned_at_use(self, *, pregenerate: bool) -> bool:
+        """Whether it arrives dense and passes the pruner at each use: a mask of this step's weights, not made in advance."""
+        return isinstance(self.pattern, NM) and self.producer is Producer.UPDATE and not pregenerate
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conv:
@@ -142,6 +146,10 @@ class Gemm:
                 )
         if isinstance(self.a.pattern, NM) and isinstance(self.b.pattern, NM):
             raise ValueError(f"Gemm {self.name!r}: at most one operand can be N:M, not both a and b")
+
+    def operand(self, side: Literal["a", "b"]) -> Operand:
+        """The operand on a side."""
+        return self.a if side == "a" else self.b
 
     @property
     def pattern(self) -> Pattern:

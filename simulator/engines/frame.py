@@ -32,7 +32,11 @@ class Held:
         self._now = engine, now
 
     def stop(self, now: int) -> None:
-        self._cycles, self._now = self.by_engine(now), None
+        assert self._now is not None
+        engine, since = self._now
+        if now > since:  # most commands find room at once
+            self._cycles[engine] = self._cycles.get(engine, 0) + now - since
+        self._now = None
 
     def by_engine(self, now: int) -> dict[Engine, int]:
         cycles = dict(self._cycles)

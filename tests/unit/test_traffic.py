@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import accelerators, gemm, gemms
 
-from dataflows.traffic import operand_runs, pruned_at_use, result_runs, stored_bits, tensor_bytes, update_bytes
+from dataflows.traffic import operand_runs, result_runs, stored_bits, tensor_bytes, update_bytes
 from simulator.arch import Accelerator, Pe
 from workloads.gemm import Conv, Phase, Stage
 from workloads.ops import OPTIMIZERS, Prune, Tensor, Update
@@ -56,9 +56,9 @@ def test_compressed_unless_pruned_at_use(side):
 @pytest.mark.parametrize(("producer", "at_use"), [(Producer.STATIC, False), (Producer.ONLINE, False), (Producer.UPDATE, True)])
 def test_who_makes_the_mask_decides(producer, at_use):
     op = gemm(10, 20, 32, pattern=NM(2, 8), producer=producer)
-    assert pruned_at_use(op, "b", pregenerate=False) == at_use
-    assert not pruned_at_use(op, "b", pregenerate=True)
-    assert not pruned_at_use(op, "a", pregenerate=False)
+    assert op.operand("b").pruned_at_use(pregenerate=False) == at_use
+    assert not op.operand("b").pruned_at_use(pregenerate=True)
+    assert not op.operand("a").pruned_at_use(pregenerate=False)
 
 
 @given(op=gemms(), accelerator=accelerators(), pregenerate=st.booleans(), side=st.sampled_from("ab"), data=st.data())

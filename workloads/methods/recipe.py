@@ -44,11 +44,6 @@ def side_of(gemm: Gemm, role: Role) -> Side | None:
     return "a" if gemm.a.role is role else "b" if gemm.b.role is role else None
 
 
-def operand(gemm: Gemm, side: Side) -> Operand:
-    """The operand on a side."""
-    return gemm.a if side == "a" else gemm.b
-
-
 def with_operand(gemm: Gemm, side: Side, new: Operand) -> Gemm:
     """The GEMM with one operand replaced."""
     return replace(gemm, a=new) if side == "a" else replace(gemm, b=new)
@@ -57,7 +52,7 @@ def with_operand(gemm: Gemm, side: Side, new: Operand) -> Gemm:
 def weight_of(gemm: Gemm) -> str:
     """The parameter that a GEMM reads as its weight; "" where it reads none."""
     side = side_of(gemm, Role.WEIGHT)
-    return operand(gemm, side).parameter if side else ""
+    return gemm.operand(side).parameter if side else ""
 
 
 def kept_parameters(workload: Workload, policy: KeepDense) -> frozenset[str]:
@@ -104,7 +99,7 @@ def source_elements(gemm: Gemm, side: Side, workload: Workload) -> int:
 
     The smallest reading among the layer's GEMMs, for the weight gradient reads dY as a plain matrix.
     """
-    tensor = operand(gemm, side).tensor
+    tensor = gemm.operand(side).tensor
     sizes = [gemm.batch * gemm.conv.elements] if gemm.conv and gemm.conv.operand == side else []
     for other in workload.gemms:
         if other.layer == gemm.layer and other.a.tensor == tensor:
@@ -132,7 +127,7 @@ def updated(update: Update, workload: Workload, method: Method, recipe: Recipe) 
             prune[("ff" if gemm.stage is Stage.FF else "bp", gemm.pattern)] = None
     if not prune:
         return update
-    weights = {update.parameter} | {operand(g, side).tensor for g in readers if (side := side_of(g, Role.WEIGHT))}
+    weights = {update.parameter} | {g.operand(side).tensor for g in readers if (side := side_of(g, Role.WEIGHT))}
     looked_up = any(  # an embedding tied to the weight
         isinstance(op, Vector) and op.kind is VectorKind.MOVE and weights.intersection(read_names(op)) for op in workload.ops
     )
@@ -180,7 +175,7 @@ def follow(workload: Workload, method: Method, recipe: Recipe) -> Workload:
         if side is None:
             ops.append(op)
             continue
-        old = operand(op, side)
+        old = op.operand(side)
         reason = obstacle(op, pattern, side, recipe.transposable and by_weight)
         if by_weight and not reason and old.parameter not in trained:
             reason = f"no optimizer update trains {old.parameter!r}, so nothing makes its mask"
