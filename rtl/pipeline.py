@@ -9,11 +9,12 @@ caller's valid bits), and hold only what later steps still need.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from functools import cache
+from itertools import accumulate
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Cat, Module, Signal, Value
 
-__all__ = ["State", "Step", "build", "ranks", "wire"]
+__all__ = ["State", "Step", "build", "delayed_valid", "ranks", "wire"]
 
 State = Mapping[str, Value]
 
@@ -40,12 +41,24 @@ def ranks(levels: Sequence[int], latency: int) -> tuple[int, ...]:
     if latency == 0:
         return (0,) * steps
 
-    def depths(cuts: tuple[int, ...]) -> list[int]:
-        edges = (0, *cuts, steps)
-        return sorted((sum(levels[start:stop]) for start, stop in pairwise(edges)), reverse=True)
+    total = (0, *accumulate(levels))
+
+    @cache
+    def cut(start: int, inner: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """From `start` on: the stages' depths, deepest first, and the places of the cuts, both as good as can be.
+
+        A stage put before two lists of stages does not change which of them is better, so the best parts make the best whole.
+        """
+        if not inner:
+            return (total[steps] - total[start],), ()
+        choices: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+        for at in range(start + 1, steps - inner + 1):
+            depths, later = cut(at, inner - 1)
+            choices.append((tuple(sorted((total[at] - total[start], *depths), reverse=True)), (at, *later)))
+        return min(choices, key=lambda choice: (choice[0], [-at for at in choice[1]]))
 
     inner = min(latency, steps) - 1
-    best = min(reversed(list(combinations(range(1, steps), inner))), key=depths)
+    best = cut(0, inner)[1]
     placed = [int(step + 1 in best) for step in range(steps)]
     placed[-1] = latency - inner
     return tuple(placed)
@@ -62,10 +75,22 @@ def build(m: Module, enable: Value, steps: Sequence[Step], latency: int, inputs:
     """Add the steps and their registers to `m`; returns the last step's values, `latency` enabled cycles later."""
     state = inputs
     for step, count in zip(steps, ranks([step.levels for step in steps], latency), strict=True):
-        state = {key: wire(m, f"{step.name}_{key}", value) for key, value in step.compute(m, state).items()}
+        state = {key: wire(m, f"{step.name}_{_plain(key)}", value) for key, value in step.compute(m, state).items()}
         for rank in range(count):
-            state = {key: _register(m, enable, f"{step.name}_{key}_q{rank}", value) for key, value in state.items()}
+            state = {key: _register(m, enable, f"{step.name}_{_plain(key)}_q{rank}", value) for key, value in state.items()}
     return state
+
+
+def delayed_valid(m: Module, enable: Value, valid: Value, latency: int) -> Value:
+    """`valid`, `latency` (at least 1) enabled cycles later: beside `build`'s values. Reset clears all that is on the way."""
+    on_the_way = Signal(latency, name="on_the_way")
+    with m.If(enable):
+        m.d.sync += on_the_way.eq(Cat(valid, on_the_way[:-1]))
+    return on_the_way[-1]
+
+
+def _plain(key: str) -> str:
+    return key.replace(".", "_")
 
 
 def _register(m: Module, enable: Value, name: str, value: Value) -> Signal:

@@ -1,0 +1,164 @@
+"""How tiles lie in memory rows, on the bus and in the buffers: the numbers behind docs/machine.md, derived from the spec alone."""
+
+from enum import IntEnum
+from fractions import Fraction
+from typing import Any, Literal
+
+from simulator.arch import Accelerator, Dataflow, ceil_div
+from workloads.sparsity import NM, Pattern
+
+__all__ = [
+    "Banking",
+    "banking",
+    "burst_slot",
+    "bus_bytes",
+    "bus_elements",
+    "entries_of_line",
+    "entries_of_step",
+    "lines_of_bank",
+    "operand_bytes",
+    "result_bytes",
+    "operand_banks",
+    "operand_words",
+    "pitch",
+    "plane_bytes",
+    "plane_word_bytes",
+    "power_of_two",
+    "result_places",
+    "result_words",
+    "word_elements",
+]
+
+
+class Banking(IntEnum):
+    """Which bank of an operand buffer an element goes to."""
+
+    LINE_ROWS = 0  # line % rows
+    LINE_COLS = 1  # line % cols
+    STEP_ROWS = 2  # step % rows
+
+
+def power_of_two(least: int) -> int:
+    """The least power of two not below `least`."""
+    return 1 << max(0, least - 1).bit_length()
+
+
+def bus_bytes(accelerator: Accelerator) -> int:
+    """Width of the memory bus: a power of two, at least the memory's bytes per cycle, 4, and an operand."""
+    return power_of_two(max(4, ceil_div(accelerator.dram.bytes_per_second, accelerator.clock_hz)))
+
+
+def bus_elements(accelerator: Accelerator) -> int:
+    """Operands in a bus beat."""
+    return bus_bytes(accelerator) * 8 // accelerator.pe.number.operand_bits
+
+
+def burst_slot(accelerator: Accelerator) -> Fraction:
+    """Cycles from one burst of a transfer to the next: the memory's rate, or all outstanding bursts in one latency."""
+    dram, clock = accelerator.dram, accelerator.clock_hz
+    rate = Fraction(dram.burst_bytes * clock, dram.bytes_per_second)
+    return max(rate, Fraction(dram.latency_cycles(clock), dram.outstanding))
+
+
+def pitch(accelerator: Accelerator, row_bytes: Any) -> Any:
+    """Bytes from a row of a tensor to the next: whole bursts."""
+    return ceil_div(row_bytes, accelerator.dram.burst_bytes) * accelerator.dram.burst_bytes
+
+
+def operand_banks(accelerator: Accelerator) -> int:
+    return max(accelerator.array.rows, accelerator.array.cols)
+
+
+def word_elements(accelerator: Accelerator) -> int:
+    """Entries of a bank's word: a group, the lanes, or a bus beat."""
+    return power_of_two(max(accelerator.pe.group, accelerator.pe.lanes, bus_elements(accelerator)))
+
+
+def operand_words(accelerator: Accelerator, side: Literal["a", "b"]) -> int:
+    """Words of each bank in a slot of an operand buffer; at least one."""
+    buffer = accelerator.a_buffer if side == "a" else accelerator.b_buffer
+    word_bits = operand_banks(accelerator) * word_elements(accelerator) * accelerator.pe.number.operand_bits
+    return max(1, 8 * buffer.slot_bytes // word_bits)
+
+
+def banking(dataflow: Dataflow, side: Literal["a", "b"]) -> Banking:
+    """How the operand lies for a Multiply in this dataflow."""
+    match dataflow, side:
+        case Dataflow.OS, "a":
+            return Banking.LINE_ROWS
+        case (Dataflow.WS, "a") | (Dataflow.IS, "b"):
+            return Banking.STEP_ROWS
+        case _:
+            return Banking.LINE_COLS
+
+
+def entries_of_step(accelerator: Accelerator, pattern: Pattern, *, kept: bool) -> int:
+    """Entries that a bank keeps for a step of one line (D): N rounded up to whole beats, or the step's elements."""
+    pe = accelerator.pe
+    if kept:
+        assert isinstance(pattern, NM)
+        return pe.beats(pattern) * pe.lanes
+    return pe.depth(pattern)
+
+
+def entries_of_line(accelerator: Accelerator, how: Banking, pattern: Pattern, k: Any, *, kept: bool) -> Any:
+    """Entries from a line to the next of the same bank (stride)."""
+    steps = ceil_div(k, accelerator.pe.depth(pattern))
+    per_bank = ceil_div(steps, accelerator.array.rows) if how is Banking.STEP_ROWS else steps
+    return per_bank * entries_of_step(accelerator, pattern, kept=kept)
+
+
+def lines_of_bank(accelerator: Accelerator, how: Banking, lines: Any) -> Any:
+    """Lines that share a bank, at most."""
+    match how:
+        case Banking.LINE_ROWS:
+            return ceil_div(lines, accelerator.array.rows)
+        case Banking.LINE_COLS:
+            return ceil_div(lines, accelerator.array.cols)
+        case Banking.STEP_ROWS:
+            return lines
+
+
+def operand_bytes(
+    accelerator: Accelerator, dataflow: Dataflow, side: Literal["a", "b"], pattern: Pattern, lines: Any, k: Any, *, kept: bool
+) -> Any:
+    """Bytes of a slot that a tile of `lines` x `k` takes up: whole words of every bank, values only."""
+    how = banking(dataflow, side)
+    entries = lines_of_bank(accelerator, how, lines) * entries_of_line(accelerator, how, pattern, k, kept=kept)
+    words = ceil_div(entries, word_elements(accelerator))
+    return words * (operand_banks(accelerator) * word_elements(accelerator) * accelerator.pe.number.operand_bits // 8)
+
+
+def result_places(accelerator: Accelerator) -> int:
+    """Accumulators in a word of a bank of the result buffer: the results of a bus beat."""
+    return power_of_two(bus_bytes(accelerator) * 8 // accelerator.pe.number.result_bits)
+
+
+def result_words(accelerator: Accelerator) -> int:
+    """Words of each bank in a slot of the result buffer; at least one."""
+    word_bits = accelerator.array.cols * result_places(accelerator) * accelerator.pe.number.accumulator_bits
+    return max(1, 8 * accelerator.c_buffer.slot_bytes // word_bits)
+
+
+def result_bytes(accelerator: Accelerator, dataflow: Dataflow, m: Any, n: Any) -> Any:
+    """Bytes of a slot that an m x n tile of sums takes up."""
+    u, v = (n, m) if dataflow is Dataflow.IS else (m, n)
+    words = ceil_div(u, result_places(accelerator)) * ceil_div(v, accelerator.array.cols)
+    return words * (accelerator.array.cols * result_places(accelerator) * accelerator.pe.number.accumulator_bits // 8)
+
+
+def plane_word_bytes(accelerator: Accelerator) -> int:
+    """Width of a work plane: a bus beat, or a cycle's elements of the widest unit."""
+    number = accelerator.pe.number
+    units = (
+        4 * accelerator.updater.lanes,
+        accelerator.vector.lanes * number.result_bits // 8,
+        accelerator.pruner.lanes * number.operand_bits // 8,
+    )
+    return power_of_two(max(bus_bytes(accelerator), *units))
+
+
+def plane_bytes(accelerator: Accelerator) -> int:
+    """Bytes of each of a work slot's planes: an eighth of the slot, in whole words; at least one."""
+    word = plane_word_bytes(accelerator)
+    return max(1, accelerator.work_buffer.slot_bytes // 8 // word) * word
