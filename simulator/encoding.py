@@ -5,11 +5,31 @@ in the order of the tables here; all bits beyond must be 0. A program ends with 
 from the same tables.
 """
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 
+from simulator.arch import Dataflow
 from simulator.schedule import Engine
 
-__all__ = ["COMMAND_BITS", "COMMAND_BYTES", "ENGINES", "FIELDS", "HEADER", "PLANES", "VERSION", "Fault", "Opcode"]
+__all__ = [
+    "COMMAND_BITS",
+    "COMMAND_BYTES",
+    "DATAFLOWS",
+    "END",
+    "ENGINES",
+    "FIELDS",
+    "HEADER",
+    "PLANES",
+    "VERSION",
+    "Fault",
+    "Opcode",
+    "Word",
+    "decode",
+    "encode",
+    "layout_of",
+    "program_words",
+]
 
 VERSION = 1
 COMMAND_BITS = 512
@@ -18,6 +38,7 @@ PLANES = 8  # parts of a work slot, one for each tensor that an operation touche
 WAIT_BITS = 24
 
 ENGINES = tuple(Engine)
+DATAFLOWS = tuple(Dataflow)  # the position is the code in a command
 
 
 class Opcode(IntEnum):
@@ -117,3 +138,80 @@ FIELDS: dict[Opcode, dict[str, int]] = {
     Opcode.STORE_WORK: _TRANSFER | {"plane": 3, "kept": 1, "indices": 3, "group": 9, "entries": 24},
     Opcode.END: {},
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """One command: its opcode, the operation's tag, the tokens it waits for, and exactly the fields of its opcode."""
+
+    opcode: Opcode
+    op: int = 0
+    waits: Mapping[Engine, int] = field(default_factory=dict[Engine, int])  # by engine, how many of its commands; none: 0
+    fields: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+END = Word(opcode=Opcode.END)
+
+
+def encode(words: Iterable[Word]) -> bytes:
+    """The words one after the other, as the machine reads them; append `END` for a whole program.
+
+    Raises ValueError where a field is missing, unknown or doesn't fit.
+    """
+    return b"".join(map(_encode, words))
+
+
+def decode(data: bytes) -> list[Word]:
+    """The inverse of `encode`. Raises ValueError for a piece of a command, no opcode or a reserved bit that is set.
+
+    Anything else that is wrong with a command is for `simulator.faults` to say.
+    """
+    if len(data) % COMMAND_BYTES:
+        raise ValueError(f"Program must be whole commands of {COMMAND_BYTES} bytes, not {len(data)} bytes")
+    return [_decode(data[at : at + COMMAND_BYTES], at // COMMAND_BYTES) for at in range(0, len(data), COMMAND_BYTES)]
+
+
+def layout_of(opcode: Opcode) -> dict[str, int]:
+    """Widths of all of a command's fields, from the least significant bit up."""
+    return HEADER | FIELDS[opcode]
+
+
+def program_words(data: bytes) -> list[Word]:
+    """A whole program's words without the `END`. Raises ValueError unless it ends with one, and only there."""
+    words = decode(data)
+    ends = [i for i, word in enumerate(words) if word.opcode is Opcode.END]
+    if ends != [len(words) - 1]:
+        raise ValueError(f"Program of {len(words)} commands must have one END, its last command, not END at {ends}")
+    return words[:-1]
+
+
+def _encode(word: Word) -> bytes:
+    expected, name = FIELDS[word.opcode], word.opcode.name
+    if word.fields.keys() != expected.keys():
+        wrong = sorted(word.fields.keys() ^ expected.keys())
+        raise ValueError(f"Command {name!r} must have the fields {', '.join(expected)}, not others: {', '.join(wrong)}")
+    waits = {f"wait_{engine.value}": word.waits.get(engine, 0) for engine in Engine}
+    values = {"opcode": int(word.opcode), "op": word.op} | waits | dict(word.fields)
+    bits, at = 0, 0
+    for key, width in layout_of(word.opcode).items():
+        value = values[key]
+        if not 0 <= value < 1 << width:
+            raise ValueError(f"Field {key!r} of command {name!r} must fit {width} bits, not {value!r}")
+        bits |= value << at
+        at += width
+    return bits.to_bytes(COMMAND_BYTES, "little")
+
+
+def _decode(data: bytes, number: int) -> Word:
+    bits = int.from_bytes(data, "little")
+    code = bits & (1 << HEADER["opcode"]) - 1
+    if code not in set(Opcode):
+        raise ValueError(f"Command {number} must have one of the opcodes {', '.join(map(str, map(int, Opcode)))}, not {code}")
+    opcode, values = Opcode(code), dict[str, int]()
+    for key, width in layout_of(opcode).items():
+        values[key] = bits & (1 << width) - 1
+        bits >>= width
+    if bits:
+        raise ValueError(f"Command {number} ({opcode.name}) must have no reserved bit set, not {bits:#x} above its fields")
+    waits = {engine: values[f"wait_{engine.value}"] for engine in Engine if values[f"wait_{engine.value}"]}
+    return Word(opcode=opcode, op=values["op"], waits=waits, fields={key: values[key] for key in FIELDS[opcode]})

@@ -11,7 +11,7 @@ from simulator.engines.frame import Context, Work, engine
 from simulator.engines.streams import prune, update, vector
 from simulator.memory import MemoryPort
 from simulator.result import EngineTime, OpTime, Result
-from simulator.schedule import Command, Engine, Program
+from simulator.schedule import Command, Commands, Engine
 
 __all__ = ["run"]
 
@@ -28,7 +28,7 @@ _WORK: dict[Engine, Work] = {
 }
 
 
-def run(program: Program, accelerator: Accelerator, *, record_events: bool = False) -> Result:
+def run(program: Commands, accelerator: Accelerator, *, record_events: bool = False) -> Result:
     """Run a program to its end.
 
     Raises RuntimeError where it stops early: a command waits for one that never comes.
@@ -41,7 +41,7 @@ def run(program: Program, accelerator: Accelerator, *, record_events: bool = Fal
         port=MemoryPort(env),
         progress={name: Progress(env, latency=sequencer.token_latency) for name in Engine},
         times={name: EngineTime() for name in Engine},
-        ops=tuple(OpTime() for _ in program.ops),
+        ops=tuple(OpTime() for _ in range(program.tags)),
         events=[] if record_events else None,
     )
     queues: dict[Engine, Channel[Command | None]] = {
@@ -72,7 +72,7 @@ def run(program: Program, accelerator: Accelerator, *, record_events: bool = Fal
     )
 
 
-def _sequence(program: Program, context: Context, queues: dict[Engine, Channel[Command | None]]) -> ProcessGenerator:
+def _sequence(program: Commands, context: Context, queues: dict[Engine, Channel[Command | None]]) -> ProcessGenerator:
     env, held = context.env, context.held
     for command in program:
         held.start(command.engine, int(env.now))

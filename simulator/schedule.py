@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from simulator.arch import Dataflow
 from workloads.ops import Op
@@ -11,6 +11,7 @@ from workloads.sparsity import NM, Pattern
 
 __all__ = [
     "Command",
+    "Commands",
     "Engine",
     "Load",
     "Multiply",
@@ -162,6 +163,15 @@ class UnsupportedError(Exception):
         self.reason = reason
 
 
+class Commands(Protocol):
+    """What the machine runs: commands in program order, the same at each iteration, whose `op` is below `tags`."""
+
+    @property
+    def tags(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Command]: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Program:
     """Commands of a whole workload in program order, made afresh for each iteration.
@@ -172,6 +182,10 @@ class Program:
     ops: tuple[Op, ...]
     choices: tuple[str, ...]  # by operation: the dataflow chosen for a GEMM, "" for others
     emit: Callable[[], Iterator[Command]]
+
+    @property
+    def tags(self) -> int:
+        return len(self.ops)
 
     def __iter__(self) -> Iterator[Command]:
         return self.emit()

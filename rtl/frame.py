@@ -1,0 +1,108 @@
+"""What stands before every unit: its queue, and the tokens that its next command waits for.
+
+Cycle for cycle the simulator's `simulator.engines.frame`: a unit that is free takes the next command at once, which makes room
+in the queue, and holds it until its tokens are there. What happens at time t there happens in cycle t - 1 here and is visible
+in cycle t: a command is accepted in cycle s - 1 and starts at s.
+
+| cycle | queue depth 1, nothing to wait for, busy for 3 cycles                                  |
+|-------|----------------------------------------------------------------------------------------|
+| 0     | put: the free unit takes it                                                            |
+| 1     | visible and accepted; the second is put and stays in the queue: no room                |
+| 2..4  | the first runs; in 4 `ready` is high: the second is taken and accepted, a third is put |
+"""
+
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+
+from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from simulator.arch import Accelerator
+from simulator.encoding import ENGINES, FIELDS, HEADER, WAIT_BITS, Opcode
+
+__all__ = ["Frame", "progress_layout", "queued_layout", "unit_layout"]
+
+
+def progress_layout() -> data.StructLayout:
+    """Commands finished, by engine, as those see it who wait: `done` of this cycle included."""
+    return data.StructLayout({engine.value: WAIT_BITS for engine in ENGINES})
+
+
+def unit_layout(opcode: Opcode) -> data.StructLayout:
+    """A command as its unit takes it: the operation's number and the body."""
+    return data.StructLayout({"op": HEADER["op"], **FIELDS[opcode]})
+
+
+def queued_layout(opcode: Opcode) -> data.StructLayout:
+    """A command in its queue."""
+    return data.StructLayout({"command": unit_layout(opcode), "waits": progress_layout()})
+
+
+class Frame(wiring.Component):
+    """Queue and tokens of one engine.
+
+    `put` says that the sequencer places a command in this cycle (only with `room`); the command itself follows by `push`,
+    `dispatch_cycles - 1` cycles later. `ready` is the unit's: high in the last cycle of its command, and when it has none.
+    `hold` keeps the command from starting. `accept` is high with `command` valid in the cycle before it starts. `idle`:
+    nothing is here.
+    """
+
+    def __init__(self, accelerator: Accelerator, opcode: Opcode) -> None:
+        self.depth, self.opcode = accelerator.sequencer.queue_depth, opcode
+        super().__init__(
+            {
+                "put": In(1),
+                "room": Out(1),
+                "push": In(1),
+                "pushed": In(queued_layout(opcode)),
+                "progress": In(progress_layout()),
+                "ready": In(1),
+                "hold": In(1),
+                "accept": Out(1),
+                "command": Out(unit_layout(opcode)),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+        m = Module()
+        depth = self.depth + 1  # one is the unit's, waiting for its tokens
+        m.submodules.queue = queue = memory.Memory(shape=queued_layout(self.opcode), depth=depth, init=[])
+        write, read = queue.write_port(), queue.read_port(domain="comb")
+        first, last, held = Signal(range(depth)), Signal(range(depth)), Signal(range(depth + 1))
+        m.d.comb += [
+            write.en.eq(self.push),
+            write.addr.eq(last),
+            write.data.eq(self.pushed),
+            read.addr.eq(first),
+            self.command.eq(read.data.command),
+        ]
+
+        def after(pointer: Signal) -> Value:
+            return (
+                (pointer + 1)[: len(pointer)]
+                if depth & (depth - 1) == 0
+                else (pointer != depth - 1).replicate(len(pointer)) & (pointer + 1)
+            )
+
+        waits = read.data.waits
+        here = Cat(self.progress[engine.value] >= waits[engine.value] for engine in ENGINES).all()
+        m.d.comb += self.accept.eq((held != 0) & here & self.ready & ~self.hold)
+        with m.If(self.push):
+            m.d.sync += last.eq(after(last))
+        with m.If(self.accept):
+            m.d.sync += first.eq(after(first))
+        m.d.sync += held.eq(held + self.push - self.accept)
+
+        # Places: those put and not taken. A command may be taken while it is still on its way.
+        waiting, taken = Signal(range(self.depth + 2)), Signal()
+        hungry = Signal()
+        takes = Signal()
+        m.d.comb += [
+            hungry.eq(self.ready & ~taken),
+            takes.eq(hungry & ((waiting != 0) | self.put)),
+            self.room.eq(waiting - (hungry & (waiting != 0)) < self.depth),
+            self.idle.eq((held == 0) & (waiting == 0) & ~taken),
+        ]
+        m.d.sync += [waiting.eq(waiting + self.put - takes), taken.eq((taken | takes) & ~self.accept)]
+        return m
