@@ -3,20 +3,24 @@
 from collections import deque
 from collections.abc import Iterator
 from functools import partial
+from typing import Literal
 
-from dataflows.lower import Lowering, Step, gemm_tiles, work_chunks
+from dataflows.chunks import chunk_count
+from dataflows.lower import Lowering, Step, gemm_tiles
 from dataflows.mapping import Mapping
 from dataflows.select import choose
 from dataflows.tiling import Tiling
 from simulator.arch import Accelerator
 from simulator.schedule import Command, Program, Unsupported, UnsupportedError
 from workloads.fuse import fuse_vectors
-from workloads.gemm import Gemm
+from workloads.gemm import Gemm, Stage
 from workloads.graph import Workload
 from workloads.ops import Prune, Update, Vector
+from workloads.sparsity import NM
 
 __all__ = ["LARGEST_GEMM", "LONGEST_PROGRAM", "compile_workload", "prepared"]
 
+_SIDES: tuple[Literal["a", "b"], ...] = ("a", "b")
 LONGEST_PROGRAM = 5_000_000
 """Tiles and chunks: some 15 million commands, which take the event-driven machine ten minutes."""
 LARGEST_GEMM = 2**50
@@ -37,7 +41,8 @@ def compile_workload(workload: Workload, accelerator: Accelerator, mapping: Mapp
     if (largest := max((gemm.dense_macs for gemm in workload.gemms), default=0)) > LARGEST_GEMM:
         raise UnsupportedError(Unsupported("multiplications in one GEMM", largest, LARGEST_GEMM))
     tilings = {op.name: choose(op, accelerator, mapping) for op in workload.gemms}
-    steps = sum(_step_count(op, accelerator, mapping, tilings) for op in workload.ops)
+    rows = _rows(workload)
+    steps = sum(_step_count(op, accelerator, mapping, tilings, rows) for op in workload.ops)
     if steps > LONGEST_PROGRAM:
         raise UnsupportedError(
             Unsupported("tiles in one program (of a smaller batch, or with larger buffers)", steps, LONGEST_PROGRAM)
@@ -45,25 +50,52 @@ def compile_workload(workload: Workload, accelerator: Accelerator, mapping: Mapp
     return Program(
         ops=workload.ops,
         choices=tuple(tilings[op.name].dataflow.value if isinstance(op, Gemm) else "" for op in workload.ops),
-        emit=partial(_emit, workload, accelerator, mapping, tilings),
+        emit=partial(_emit, workload, accelerator, mapping, tilings, rows),
     )
 
 
+def _rows(workload: Workload) -> dict[str, int]:
+    """By operation, elements of a row of memory: of an update's weight W[O][I], as the forward pass reads it; and of a tensor
+    that is pruned along the reduction of a weight gradient, whose groups lie down the rows. Left out where not known."""
+    rows: dict[str, int] = {}
+    weights: dict[str, set[int]] = {}
+    across: dict[str, int] = {}
+    for gemm in workload.gemms:
+        for side in _SIDES:
+            operand = gemm.operand(side)
+            if operand.parameter and gemm.stage is Stage.FF:
+                weights.setdefault(operand.parameter, set()).add(gemm.k)
+            if isinstance(operand.pattern, NM) and gemm.lines_fastest(side):
+                across[operand.tensor] = gemm.k
+    for op in workload.ops:
+        if isinstance(op, Update) and len(found := weights.get(op.parameter, set())) == 1:
+            row = min(found)
+            if op.elements % row == 0:
+                rows[op.name] = row
+        if isinstance(op, Prune) and (depth := across.get(op.target)) and op.source.elements % depth == 0:
+            rows[op.name] = op.source.elements // depth
+    return rows
+
+
 def _step_count(
-    op: Gemm | Vector | Prune | Update, accelerator: Accelerator, mapping: Mapping, tilings: dict[str, Tiling]
+    op: Gemm | Vector | Prune | Update,
+    accelerator: Accelerator,
+    mapping: Mapping,
+    tilings: dict[str, Tiling],
+    rows: dict[str, int],
 ) -> int:
     """How many tiles or chunks an operation is made of."""
-    match op:
-        case Gemm():
-            return gemm_tiles(op, tilings[op.name])
-        case Vector():
-            chunks = 0 if mapping.vector == "host" else work_chunks(op, accelerator, pregenerate=mapping.pregenerate)
-            return op.passes * chunks if chunks > 1 else chunks
-        case Prune() | Update():
-            return work_chunks(op, accelerator, pregenerate=mapping.pregenerate)
+    if isinstance(op, Gemm):
+        return gemm_tiles(op, tilings[op.name])
+    if isinstance(op, Vector) and mapping.vector == "host":
+        return 0
+    chunks = chunk_count(op, accelerator, pregenerate=mapping.pregenerate, row_elements=rows.get(op.name, 0))
+    return op.passes * chunks if isinstance(op, Vector) and chunks > 1 else chunks
 
 
-def _emit(workload: Workload, accelerator: Accelerator, mapping: Mapping, tilings: dict[str, Tiling]) -> Iterator[Command]:
+def _emit(
+    workload: Workload, accelerator: Accelerator, mapping: Mapping, tilings: dict[str, Tiling], rows: dict[str, int]
+) -> Iterator[Command]:
     """Commands in program order.
 
     GEMMs, work between them, and updates are three threads, each in the workload's order. Among those whose next
@@ -71,7 +103,7 @@ def _emit(workload: Workload, accelerator: Accelerator, mapping: Mapping, tiling
     So independent operations (the weight gradient of a layer, the data gradient's way to the layer before it, an
     update) share the machine, and the order is still a topological one.
     """
-    lowering = Lowering(accelerator, mapping)
+    lowering = Lowering(accelerator, mapping, rows)
     threads: tuple[deque[int], ...] = (deque(), deque(), deque())
     for index, op in enumerate(workload.ops):
         threads[_thread(op, mapping)].append(index)

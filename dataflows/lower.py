@@ -1,21 +1,25 @@
 """Each operation as steps of commands: loads, the work on a tile, the store, with the tokens that order them."""
 
 from collections.abc import Iterator
+from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
+from dataflows.chunks import COPY, GRADIENT, MASK, PACKED, SOURCE, STATE, WEIGHT, Chunk, chunks_of, packed_planes
 from dataflows.mapping import Mapping
 from dataflows.tiling import Tiling, tiles
-from dataflows.traffic import operand_runs, result_runs, tensor_bytes, update_bytes
+from dataflows.traffic import operand_runs, result_runs
 from simulator import schedule as cmd
 from simulator.arch import Accelerator, Buffer, ceil_div
+from simulator.encoding import PLANES
 from simulator.schedule import Command, Engine, Wait
 from workloads.gemm import Gemm
 from workloads.graph import read_names, write_names
 from workloads.ops import Prune, Update, Vector
 from workloads.sparsity import NM
 
-__all__ = ["Lowering", "Step", "gemm_tiles", "work_chunks"]
+__all__ = ["Lowering", "Step", "gemm_tiles"]
 
 Step = tuple[list[Command], int]
 """Commands that belong together, and an estimate of the cycles that they take."""
@@ -54,10 +58,13 @@ class _Slots:
 
 
 class Lowering:
-    """Emits the commands of one workload's operations; keeps count of them, as the engines' token counters will."""
+    """Emits the commands of one workload's operations; keeps count of them, as the engines' token counters will.
 
-    def __init__(self, accelerator: Accelerator, mapping: Mapping) -> None:
-        self._acc, self._map = accelerator, mapping
+    `rows` has, by operation, the elements of a row of memory: of an update's weight, or of a tensor pruned down its rows.
+    """
+
+    def __init__(self, accelerator: Accelerator, mapping: Mapping, rows: Table[str, int] = MappingProxyType({})) -> None:
+        self._acc, self._map, self._rows = accelerator, mapping, rows
         self._count = dict.fromkeys(Engine, 0)
         self._a, self._b = _Slots(accelerator.a_buffer), _Slots(accelerator.b_buffer)
         self._c, self._work = _Slots(accelerator.c_buffer), _Slots(accelerator.work_buffer)
@@ -118,7 +125,7 @@ class Lowering:
             previous = self._done(multiply)
             self._a.free[slot_a] = self._b.free[slot_b] = previous
             if tile.k.stop == op.k:
-                runs, run_bytes = result_runs(op, self._acc, len(tile.batch), len(tile.m), len(tile.n))
+                runs, run_bytes = result_runs(self._acc, len(tile.batch), len(tile.m), len(tile.n))
                 store = cmd.Store(
                     op=index,
                     engine=Engine.STORE_C,
@@ -172,6 +179,7 @@ class Lowering:
                 pattern=op.pattern,
                 waits=(ready,),
                 tile=tile,
+                across=op.lines_fastest(side),
             )
             commands.append(prune)
             ready = self._done(prune)
@@ -180,136 +188,156 @@ class Lowering:
 
     def vector(self, op: Vector, index: int) -> Iterator[Step]:
         """Chunks through the work buffer; twice where statistics of the whole tensor come first and it does not fit."""
-        read, written = tensor_bytes(op.reads, self._acc), tensor_bytes(op.writes, self._acc)
-        chunks = work_chunks(op, self._acc, pregenerate=self._map.pregenerate)
-        passes = op.passes if chunks > 1 else 1
+        chunks = list(chunks_of(op, self._acc, pregenerate=self._map.pregenerate))
         needed, stored = self._inputs(*read_names(op)), dict[Engine, int]()
+        y, out = int(len(op.reads) > 1), len(op.reads) % PLANES if op.writes else 0
+        passes = len(chunks[0].work)
         for number in range(passes):
             last = number == passes - 1
-            for _ in range(chunks):
+            for chunk in chunks:
                 commands: list[Command] = []
-                slot, ready = self._work_in(index, len(op.reads), ceil_div(read, chunks), needed, commands)
-                vector = cmd.Vector(op=index, slot=slot, work=ceil_div(op.work, chunks * passes), waits=_waits({ready}))
+                slot, ready = self._work_in(index, chunk, needed, commands)
+                waits, work = _waits({ready}), chunk.work[number]
+                vector = cmd.Vector(op=index, slot=slot, work=work, waits=waits, operation=op.operation, y=y, out=out)
                 commands.append(vector)
                 self._work.free[slot] = done = self._done(vector)
-                if last and written:
-                    self._work_out(index, slot, len(op.writes), ceil_div(written, chunks), {done}, stored, commands)
-                else:
+                if last and chunk.writes:
+                    self._work_out(index, slot, chunk, {done}, stored, commands)
+                elif not last or not op.writes:
                     stored = {done.engine: done.commands}
-                yield commands, self._estimate(ceil_div(read + written * last, chunks))
+                yield commands, self._estimate(chunk, write=last)
         self._finish(op, stored)
 
     def prune(self, op: Prune, index: int) -> Iterator[Step]:
         """Online pruning of a tensor of this step: dense in, compressed out."""
-        elements = op.source.elements
-        runs_in, read, runs_out, written = update_bytes(op, self._acc, elements, pregenerate=True)
-        chunks = work_chunks(op, self._acc, pregenerate=True)
-        share = ceil_div(elements, chunks)
+        row = self._rows.get(op.name, 0)
         needed, stored = self._inputs(op.source.name), dict[Engine, int]()
-        for _ in range(chunks):
+        for chunk in chunks_of(op, self._acc, pregenerate=True, row_elements=row):
             commands: list[Command] = []
-            slot, ready = self._work_in(index, runs_in, ceil_div(read, chunks), needed, commands)
-            done = self._prune_work(index, slot, share, op.pattern, ready, commands)
-            if op.rescale:  # L1 norms before and after, then the scale
-                vector = cmd.Vector(op=index, slot=slot, work=2 * share, waits=(done,))
+            slot, ready = self._work_in(index, chunk, needed, commands)
+            done = self._prune_work(index, slot, chunk, op.pattern, ready, commands, source=SOURCE, row=row, across=row > 0)
+            for work in chunk.work:
+                vector = cmd.Vector(
+                    op=index, slot=slot, work=work, waits=(done,), operation="rescale", x=PACKED, y=PACKED, out=PACKED
+                )
                 commands.append(vector)
                 done = self._done(vector)
-            self._work_out(index, slot, runs_out, ceil_div(written, chunks), {done}, stored, commands)
-            yield commands, self._estimate(ceil_div(read + written, chunks))
+            self._work_out(index, slot, chunk, {done}, stored, commands)
+            yield commands, self._estimate(chunk)
         self._finish(op, stored)
 
     def update(self, op: Update, index: int) -> Iterator[Step]:
         """The optimizer on master weights and state, then the copies that the next step's GEMMs read."""
-        pregenerate = self._map.pregenerate
-        runs_in, read, runs_out, written = update_bytes(op, self._acc, op.elements, pregenerate=pregenerate)
-        chunks = work_chunks(op, self._acc, pregenerate=pregenerate)
-        share = ceil_div(op.elements, chunks)
+        pregenerate, row = self._map.pregenerate, self._rows.get(op.name, 0)
         needed = self._inputs(op.gradient)
         readers = self._weight_reads.get(op.parameter, {})  # the new weights must not overtake them
         stored: dict[Engine, int] = {}
-        for _ in range(chunks):
+        for chunk in chunks_of(op, self._acc, pregenerate=pregenerate, row_elements=row):
             commands: list[Command] = []
-            slot, ready = self._work_in(index, runs_in, ceil_div(read, chunks), needed, commands)
-            update = cmd.Update(op=index, slot=slot, elements=share, waits=_waits({ready}))
+            slot, ready = self._work_in(index, chunk, needed, commands)
+            update = cmd.Update(
+                op=index,
+                slot=slot,
+                elements=chunk.elements,
+                waits=_waits({ready}),
+                weight=WEIGHT,
+                velocity=STATE[0],
+                gradient=GRADIENT,
+                copy=COPY,
+                mask=MASK,
+                masked=op.decay,
+            )
             commands.append(update)
             done = self._done(update)
-            if op.mask_search:
-                search = cmd.Vector(op=index, slot=slot, work=ceil_div(op.mask_search, chunks), waits=(done,))
+            for work in chunk.work:
+                search = cmd.Vector(
+                    op=index, slot=slot, work=work, waits=(done,), operation="mask_search", x=COPY, y=COPY, out=COPY
+                )
                 commands.append(search)
                 done = self._done(search)
-            for _, pattern in op.prune if pregenerate else ():
-                done = self._prune_work(index, slot, share, pattern, done, commands)
+            for copy, (stage, pattern) in enumerate(op.prune if pregenerate else ()):
+                across = stage == "bp"  # down the rows of W, O x I; the forward copy's groups lie along them
+                done = self._prune_work(
+                    index, slot, chunk, pattern, done, commands, source=COPY, row=row, across=across, copy=copy
+                )
             waits = {done, *(Wait(engine, count) for engine, count in readers.items())}
-            self._work_out(index, slot, runs_out, ceil_div(written, chunks), waits, stored, commands)
-            yield commands, self._estimate(ceil_div(read + written, chunks))
+            self._work_out(index, slot, chunk, waits, stored, commands)
+            yield commands, self._estimate(chunk)
         self._finish(op, stored)
 
-    def _estimate(self, size: int) -> int:
-        return self._acc.dram.transfer_cycles(1, size, self._acc.clock_hz)
+    def _estimate(self, chunk: Chunk, *, write: bool = True) -> int:
+        moves = (*chunk.reads, *chunk.writes) if write else chunk.reads
+        return self._acc.dram.transfer_cycles(1, sum(move.bytes for move in moves), self._acc.clock_hz)
 
-    def _work_in(
-        self, index: int, runs: int, size: int, needed: dict[Engine, int], commands: list[Command]
-    ) -> tuple[int, Wait | None]:
-        """A work slot with `size` bytes loaded, and the token for it."""
+    def _work_in(self, index: int, chunk: Chunk, needed: dict[Engine, int], commands: list[Command]) -> tuple[int, Wait | None]:
+        """A work slot with what the chunk reads, each tensor in its plane, and the token for the last of it."""
         slot = self._work.take(None)
-        free = self._work.free[slot]
-        if not size:
-            return slot, free
-        load = cmd.Load(
-            op=index,
-            engine=Engine.LOAD_WORK,
-            slot=slot,
-            runs=runs,
-            run_bytes=ceil_div(size, runs),
-            waits=_waits({free}, needed),
-        )
-        commands.append(load)
-        return slot, self._done(load)
+        ready = self._work.free[slot]
+        waits = _waits({ready}, needed)
+        for move in chunk.reads:
+            load = cmd.Load(
+                op=index, engine=Engine.LOAD_WORK, slot=slot, runs=1, run_bytes=move.bytes, waits=waits, plane=move.plane
+            )
+            commands.append(load)
+            ready = self._done(load)
+        return slot, ready
 
     def _prune_work(
-        self, index: int, slot: int, elements: int, pattern: NM, ready: Wait | None, commands: list[Command]
+        self,
+        index: int,
+        slot: int,
+        chunk: Chunk,
+        pattern: NM,
+        ready: Wait | None,
+        commands: list[Command],
+        *,
+        source: int,
+        row: int,
+        across: bool,
+        copy: int = 0,
     ) -> Wait:
-        prune = cmd.Prune(op=index, buffer="work", slot=slot, elements=elements, pattern=pattern, waits=_waits({ready}))
+        values, indices = packed_planes(copy)
+        prune = cmd.Prune(
+            op=index,
+            buffer="work",
+            slot=slot,
+            elements=chunk.elements,
+            pattern=pattern,
+            waits=_waits({ready}),
+            across=across,
+            row_elements=row,
+            source=source,
+            values=values,
+            indices=indices,
+        )
         commands.append(prune)
         return self._done(prune)
 
     def _work_out(
-        self,
-        index: int,
-        slot: int,
-        runs: int,
-        size: int,
-        waits: set[Wait],
-        stored: dict[Engine, int],
-        commands: list[Command],
+        self, index: int, slot: int, chunk: Chunk, waits: set[Wait], stored: dict[Engine, int], commands: list[Command]
     ) -> None:
-        store = cmd.Store(
-            op=index,
-            engine=Engine.STORE_WORK,
-            slot=slot,
-            runs=runs,
-            run_bytes=ceil_div(size, runs),
-            waits=_waits(waits),  # pyright: ignore[reportArgumentType]
-        )
-        commands.append(store)
-        self._work.free[slot] = done = self._done(store)
-        stored[done.engine] = done.commands
+        tokens = _waits({*waits})
+        for move in chunk.writes:
+            store = cmd.Store(
+                op=index,
+                engine=Engine.STORE_WORK,
+                slot=slot,
+                runs=1,
+                run_bytes=move.bytes,
+                waits=tokens,
+                plane=move.plane,
+                pattern=move.pattern,
+                indices=move.indices,
+                entries=move.entries,
+            )
+            commands.append(store)
+            self._work.free[slot] = done = self._done(store)
+            stored[done.engine] = done.commands
 
 
 def gemm_tiles(op: Gemm, tiling: Tiling) -> int:
     """How many tiles a tiling has."""
     return ceil_div(op.batch, tiling.batch) * ceil_div(op.m, tiling.m) * ceil_div(op.n, tiling.n) * ceil_div(op.k, tiling.k)
-
-
-def work_chunks(op: Vector | Prune | Update, accelerator: Accelerator, *, pregenerate: bool) -> int:
-    """How many parts an operation takes through the work buffer, what it reads and what it writes side by side."""
-    if isinstance(op, Vector):
-        size = tensor_bytes((*op.reads, *op.writes), accelerator)
-    else:
-        elements = op.source.elements if isinstance(op, Prune) else op.elements
-        _, read, _, written = update_bytes(op, accelerator, elements, pregenerate=pregenerate)
-        size = read + written
-    return max(1, ceil_div(size, accelerator.work_buffer.slot_bytes))
 
 
 def _merge(into: dict[Engine, int], more: dict[Engine, int]) -> None:

@@ -4,13 +4,15 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from math import gcd, lcm
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflows.traffic import operand_runs, result_runs
+from dataflows.traffic import feature_map, operand_runs, result_runs, stored_kept
 from simulator.arch import Accelerator, Dataflow, ceil_div
+from simulator.layout import operand_bytes, operand_slot_bytes, result_bytes, result_slot_bytes
 from simulator.schedule import Tile, Unsupported, UnsupportedError
 from simulator.timing import multiply_time, stationary_registers
 from workloads.gemm import Gemm
@@ -58,28 +60,29 @@ def best_tiling(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, pregen
     Raises UnsupportedError where the array can't take the pattern, or where not even the smallest tile fits a buffer.
     """
     _check_pattern(gemm, accelerator, dataflow)
-    batch, m, n, k = _candidates(gemm, accelerator, dataflow)
-    a_bytes, a_cycles = _operand(gemm, "a", accelerator, batch, m, k, pregenerate)
-    b_bytes, b_cycles = _operand(gemm, "b", accelerator, batch, n, k, pregenerate)
-    c_bytes = ceil_div(batch * m * n * accelerator.pe.number.accumulator_bits, 8)
+    batch, m, n, k = _candidates(gemm, accelerator, dataflow, pregenerate)
+    a_bytes, a_limit = _held(gemm, "a", accelerator, dataflow, batch, m, k, pregenerate)
+    b_bytes, b_limit = _held(gemm, "b", accelerator, dataflow, batch, n, k, pregenerate)
+    c_bytes, c_limit = batch * result_bytes(accelerator, dataflow, m, n), result_slot_bytes(accelerator)
     fits = np.ones(len(m), np.bool_)
     for name, need, limit in (
-        ("a_buffer bytes per slot", a_bytes, accelerator.a_buffer.slot_bytes),
-        ("b_buffer bytes per slot", b_bytes, accelerator.b_buffer.slot_bytes),
-        ("c_buffer bytes per slot", c_bytes, accelerator.c_buffer.slot_bytes),
+        ("a_buffer bytes per slot", a_bytes, a_limit),
+        ("b_buffer bytes per slot", b_bytes, b_limit),
+        ("c_buffer bytes per slot", c_bytes, c_limit),
     ):
         if not (need <= limit).any():
             raise UnsupportedError(Unsupported(name, int(need.min()), limit))
         fits &= need <= limit
     if not fits.any():
-        slots = (accelerator.a_buffer, accelerator.b_buffer, accelerator.c_buffer)
         need = int((a_bytes + b_bytes + c_bytes).min())
-        raise UnsupportedError(Unsupported("a, b and c bytes per slot for one tile", need, sum(b.slot_bytes for b in slots)))
-    batch, m, n, k, a_cycles, b_cycles = (each[fits] for each in (batch, m, n, k, a_cycles, b_cycles))
+        raise UnsupportedError(Unsupported("a, b and c bytes per slot for one tile", need, a_limit + b_limit + c_limit))
+    batch, m, n, k = (each[fits] for each in (batch, m, n, k))
+    a_cycles = _load_cycles(gemm, "a", accelerator, batch, m, k, pregenerate)
+    b_cycles = _load_cycles(gemm, "b", accelerator, batch, n, k, pregenerate)
     m_tiles, n_tiles, k_tiles = ceil_div(gemm.m, m), ceil_div(gemm.n, n), ceil_div(gemm.k, k)
     batches = ceil_div(gemm.batch, batch)
     array = _array_cycles(gemm, accelerator, dataflow, m, n, k)
-    result = _results(gemm, accelerator, batch, m, n)
+    result = _results(accelerator, batch, m, n)
 
     found: list[tuple[Ints, Ints]] = []
     steps = batches * m_tiles * n_tiles * k_tiles
@@ -137,47 +140,87 @@ def _sizes(total: int, unit: int) -> list[int]:
     return sorted(sizes)
 
 
-def _candidates(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tuple[Ints, Ints, Ints, Ints]:
+def _candidates(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, pregenerate: bool) -> tuple[Ints, Ints, Ints, Ints]:
     """Columns of tile sizes (batch, m, n, k). Several batch entries share a tile only where each is whole."""
     array, depth = accelerator.array, accelerator.pe.depth(gemm.pattern)
     group = gemm.pattern.group if isinstance(gemm.pattern, NM) else 1
+    aligned = _alignment(gemm, accelerator, pregenerate)
     k_unit = depth * (array.rows if dataflow is not Dataflow.OS else max(1, 32 // depth))
-    k_unit = ceil_div(k_unit, group) * group
-    m_unit = array.cols if dataflow is Dataflow.IS else array.rows
-    rows = [(1, *row) for row in itertools.product(_sizes(gemm.m, m_unit), _sizes(gemm.n, array.cols), _sizes(gemm.k, k_unit))]
+    k_unit = lcm(ceil_div(k_unit, group) * group, aligned["k"])
+    m_unit = lcm(array.cols if dataflow is Dataflow.IS else array.rows, aligned["m"])
+    n_unit = lcm(array.cols, aligned["n"])
+    rows = [(1, *row) for row in itertools.product(_sizes(gemm.m, m_unit), _sizes(gemm.n, n_unit), _sizes(gemm.k, k_unit))]
     rows += [(batch, gemm.m, gemm.n, gemm.k) for batch in _sizes(gemm.batch, 1) if batch > 1]
     columns = np.array(rows, np.int64).T
     return columns[0], columns[1], columns[2], columns[3]
 
 
-def _operand(
+def _alignment(gemm: Gemm, accelerator: Accelerator, pregenerate: bool) -> dict[Literal["m", "n", "k"], int]:
+    """By dimension: what a tile's size must be a multiple of, so that each tile's part of a memory row begins at a burst.
+
+    Of the dimension that is fastest in a dense operand or in the result. Compressed operands are laid out for their tiles, and
+    a feature map's elements are gathered one by one.
+    """
+    number, burst_bits = accelerator.pe.number, 8 * accelerator.dram.burst_bytes
+    aligned: dict[Literal["m", "n", "k"], int] = {"m": 1, "n": burst_bits // gcd(burst_bits, number.result_bits), "k": 1}
+    operands: tuple[tuple[Literal["a", "b"], Literal["m", "n"]], ...] = (("a", "m"), ("b", "n"))
+    for side, lines in operands:
+        if not (stored_kept(gemm, side, pregenerate=pregenerate) or feature_map(gemm, side, accelerator)):
+            fastest = lines if gemm.lines_fastest(side) else "k"
+            aligned[fastest] = lcm(aligned[fastest], burst_bits // gcd(burst_bits, number.operand_bits))
+    return aligned
+
+
+def _held(
+    gemm: Gemm,
+    side: Literal["a", "b"],
+    accelerator: Accelerator,
+    dataflow: Dataflow,
+    batch: Ints,
+    lines: Ints,
+    depth: Ints,
+    pregenerate: bool,
+) -> tuple[Ints, int]:
+    """Bytes that each candidate takes up in a slot, and how many there are. Of a feature map: its elements, each once."""
+    if not feature_map(gemm, side, accelerator):
+        kept = stored_kept(gemm, side, pregenerate=pregenerate)
+        size = operand_bytes(accelerator, dataflow, side, gemm.pattern, lines, depth, kept=kept)
+        return batch * size, operand_slot_bytes(accelerator, side)
+    keys = list(zip(batch.tolist(), lines.tolist(), depth.tolist(), strict=True))
+    known: dict[tuple[int, int, int], int] = {}
+    for key in set(keys):
+        count, size = operand_runs(gemm, side, accelerator, *key, pregenerate=pregenerate)
+        known[key] = count * size
+    return np.array([known[key] for key in keys], np.int64), getattr(accelerator, f"{side}_buffer").slot_bytes
+
+
+def _load_cycles(
     gemm: Gemm,
     side: Literal["a", "b"],
     accelerator: Accelerator,
     batch: Ints,
-    positions: Ints,
+    lines: Ints,
     depth: Ints,
     pregenerate: bool,
-) -> tuple[Ints, Ints]:
-    """Bytes in the buffer, and cycles of a load (or of pruning it, if that is slower), for each candidate."""
-    keys = list(zip(batch.tolist(), positions.tolist(), depth.tolist(), strict=True))
-    known: dict[tuple[int, int, int], tuple[int, int]] = {}
+) -> Ints:
+    """Cycles of an operand's load (or of pruning it, if that is slower), for each candidate."""
+    keys = list(zip(batch.tolist(), lines.tolist(), depth.tolist(), strict=True))
+    known: dict[tuple[int, int, int], int] = {}
     at_use = gemm.operand(side).pruned_at_use(pregenerate=pregenerate)
     for key in set(keys):
-        runs = operand_runs(gemm, side, accelerator, *key, pregenerate=pregenerate)
-        cycles = _transfer(accelerator, runs)
+        cycles = _transfer(accelerator, operand_runs(gemm, side, accelerator, *key, pregenerate=pregenerate))
         if at_use:
             assert isinstance(gemm.pattern, NM)
-            cycles = max(cycles, accelerator.pruner.cycles(key[0] * key[1] * key[2], gemm.pattern))
-        known[key] = runs[0] * runs[1], cycles
-    both = np.array([known[key] for key in keys], np.int64)
-    return both[:, 0], both[:, 1]
+            elements, across = key[0] * key[1] * key[2], gemm.lines_fastest(side)
+            cycles = max(cycles, accelerator.pruner.busy(elements, gemm.pattern, across=across))
+        known[key] = cycles
+    return np.array([known[key] for key in keys], np.int64)
 
 
-def _results(gemm: Gemm, accelerator: Accelerator, batch: Ints, m: Ints, n: Ints) -> Ints:
+def _results(accelerator: Accelerator, batch: Ints, m: Ints, n: Ints) -> Ints:
     """Cycles of a result tile's store, for each candidate."""
     keys = list(zip(batch.tolist(), m.tolist(), n.tolist(), strict=True))
-    known = {key: _transfer(accelerator, result_runs(gemm, accelerator, *key)) for key in set(keys)}
+    known = {key: _transfer(accelerator, result_runs(accelerator, *key)) for key in set(keys)}
     return np.array([known[key] for key in keys], np.int64)
 
 

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from dse.commands.describe import list_command, show_command
 from dse.commands.options import err
+from dse.commands.rtl import rtl_command
 from dse.commands.run import run_command
 from dse.commands.sweep import pareto_command, report_command, sweep_command
 from dse.commands.trace import trace_command
@@ -34,6 +35,7 @@ for name, command in {
     "pareto": pareto_command,
     "report": report_command,
     "trace": trace_command,
+    "rtl": rtl_command,
     "list": list_command,
     "show": show_command,
 }.items():

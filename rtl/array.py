@@ -10,16 +10,20 @@ the array holds no skewing triangles. Every port answers in the next cycle, alwa
 | `column` c  | t + c: operands (OS); the next fold's words in a fold's first cycles, row after row | down              |
 | `sums` c    | t + c + multiply latency + adder tree (OS: a cycle more)                            | into row 0, down  |
 | `results` c | t + c + (rows-1) * hop + pe.latency + 1: a sum leaves the last row (WS, IS)         |                   |
-| `drained` c | slot's end + c + rows-1 + pe.latency + 1 and on: row by row, slot by slot (OS)      |                   |
+|             | slot's end + c + rows-1 + pe.latency + 1 and on: row by row, slot by slot (OS)      |                   |
 
 Operands and earlier sums of OS go down a row a cycle, words a row a hop, as the control does.
 
 A command is accepted with the stream's handshake and starts in the next cycle, s. The next can be accepted in cycle
 ``s + occupancy - 1`` and starts at ``s + occupancy``; its last result is written in ``s + occupancy + tail`` at the latest,
-when `done_drained` (OS) or `done_results` (WS, IS) is high: exactly `simulator.timing`. Both may be high at once, and a short
-WS command that follows an OS one may be done before it. An OS command's last results leave while the next command's come:
-hence two write ports. Where multiplication and tree take no cycle, the c buffer must show a sum that is written in the cycle
-in which it is asked for. Lines and steps beyond the matrices may be asked for: any answer does. `en` low freezes everything.
+when `done` is high: exactly `simulator.timing`. An OS command's last results leave while the next command runs, so a WS or IS
+command that follows may be accepted in the cycle of the OS command's `done` at the earliest, not before: whoever gives commands
+sees to it. So a column writes one result a cycle at most, and commands are done in their order.
+
+Where multiplication and tree take no cycle, the c buffer must show a sum that is written in the cycle in which it is asked
+for. Lines and steps beyond the matrices may be asked for: any answer does. A row and the column of the same number never ask
+the same buffer in one cycle: row r's last request comes r cycles after the command's last cycle at the latest, and the next
+command asks by column r later. `en` low freezes everything.
 """
 
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
@@ -70,10 +74,8 @@ class Array(wiring.Component):
                 "sums_request": Out(data.ArrayLayout(sum_request(spec), cols)),
                 "sums_data": In(data.ArrayLayout(pe.number.accumulator_bits, cols)),
                 "results": Out(data.ArrayLayout(sum_write(spec), cols)),
-                "drained": Out(data.ArrayLayout(sum_write(spec), cols)),
                 "started": Out(1),
-                "done_results": Out(1),
-                "done_drained": Out(1),
+                "done": Out(1),
             }
         )
 
@@ -93,8 +95,7 @@ class Array(wiring.Component):
         bundles = self._rows(m, control, pes)
         self._columns(m, control, pes)
         self._arrivals(m, control, pes)
-        self._results(m, bundles[-1], pes[-1])
-        self._drain(m, control, pes)
+        self._results(m, bundles[-1], pes[-1], *self._drain(m, control, pes))
         self._done(m, control)
         return EnableInserter(self.en)(m)
 
@@ -110,7 +111,8 @@ class Array(wiring.Component):
             m.d.comb += [
                 request.valid.eq(bundle.control.beat),
                 request.operand_b.eq(bundle.swapped),
-                request.place.eq(bundle.place),
+                request.slot.eq(bundle.slot),
+                request.entry.eq(bundle.entry),
                 request.kept.eq(bundle.kept_row),
                 request.line.eq(bundle.line),
                 request.step.eq(bundle.step),
@@ -220,37 +222,13 @@ class Array(wiring.Component):
                 fill = _next(m, fill, f"fill_{r + 1}_{c}", further, reset_less=False)
             ask = answered
 
-    def _results(self, m: Module, bundle: data.View, last_row: list[Pe]) -> None:
-        """Where the sums that leave the last row go (WS, IS)."""
-        layout = sum_write(self.spec)
-        ends = data.StructLayout({"write": layout, "v_end": SIZE_BITS})
-        now = Signal(ends)
-        m.d.comb += [
-            now.write.valid.eq(bundle.control.beat & bundle.control.last & bundle.control.resident),
-            now.write.swapped.eq(bundle.swapped),
-            now.write.place.eq(bundle.c_place),
-            now.write.u.eq(bundle.line),
-            now.write.v.eq(bundle.v),
-            now.v_end.eq(bundle.v_end),
-        ]
-        where = Signal(ends, name="result_0")
-        m.d.comb += where.eq(delayed(m, now.as_value(), self.spec.pe.latency + 1, "result", reset_less=False))
-        for c, pe in enumerate(last_row):
-            m.d.comb += [
-                self.results[c].eq(where.write),
-                self.results[c].valid.eq(where.write.valid & (where.write.v < where.v_end)),
-                self.results[c].sum.eq(pe.leaving.sum),
-            ]
-            where = _next(m, where, f"result_{c + 1}", {"write": {"v": where.write.v + 1}}, reset_less=False)
-
-    def _drain(self, m: Module, control: Control, pes: list[list[Pe]]) -> None:
-        """OS: copies, and sums on their way down the columns, in turns."""
+    def _drain(self, m: Module, control: Control, pes: list[list[Pe]]) -> tuple[Value, list[Value]]:
+        """OS: copies, and sums on their way down the columns, in turns: where column 0's goes, and each column's sum."""
         spec = self.spec
-        layout = drain_layout(spec)
+        layout, sums = drain_layout(spec), []
         late = delayed(m, control.drain.as_value(), spec.pe.latency + 1, "drain", reset_less=False)
         top = Signal(layout, name="drain_0")
-        where = Signal(layout, name="drained_0")
-        m.d.comb += [top.eq(late), where.eq(delayed(m, late, spec.array.rows - 1, "drain_down", reset_less=False))]
+        m.d.comb += top.eq(late)
         for c in range(spec.array.cols):
             step, total = top, None
             for r, row in enumerate(pes):
@@ -260,26 +238,56 @@ class Array(wiring.Component):
                 if r + 1 < len(pes):
                     step = _next(m, step, f"drain_{r}_{c}", {"turn": step.turn - 1}, reset_less=False)
                     total = delayed(m, total, 1, f"drained_{r}_{c}")
-            write = self.drained[c]
-            m.d.comb += [
-                write.valid.eq(where.valid & (where.v < where.v_end)),
-                write.place.eq(where.place),
-                write.u.eq(where.u),
-                write.v.eq(where.v),
-                write.sum.eq(total),
-            ]
+            sums.append(total)
             top = _next(m, top, f"drain_top_{c}", reset_less=False)
-            where = _next(m, where, f"drained_where_{c}", {"v": where.v + 1}, reset_less=False)
+        return delayed(m, late, spec.array.rows - 1, "drain_down", reset_less=False), sums
+
+    def _results(self, m: Module, bundle: data.View, last_row: list[Pe], drain: Value, drained: list[Value]) -> None:
+        """Where the sums go that leave the last row (WS, IS), or come down the columns (OS)."""
+        layout = sum_write(self.spec)
+        ends = data.StructLayout({"write": layout, "v_end": SIZE_BITS, "drained": 1})
+        now = Signal(ends)
+        m.d.comb += [
+            now.write.valid.eq(bundle.control.beat & bundle.control.last & bundle.control.resident),
+            now.write.swapped.eq(bundle.swapped),
+            now.write.slot.eq(bundle.c_slot),
+            now.write.word.eq(bundle.c_word),
+            now.write.place.eq(bundle.c_place),
+            now.write.u.eq(bundle.line),
+            now.write.v.eq(bundle.v),
+            now.v_end.eq(bundle.v_end),
+        ]
+        down = Signal(drain_layout(self.spec), name="drained_0")
+        where = Signal(ends, name="result_0")
+        m.d.comb += down.eq(drain)
+        m.d.comb += where.eq(delayed(m, now.as_value(), self.spec.pe.latency + 1, "result", reset_less=False))
+        with m.If(down.valid):
+            m.d.comb += [
+                where.drained.eq(1),
+                where.write.valid.eq(1),
+                where.write.swapped.eq(0),
+                where.write.slot.eq(down.c_slot),
+                where.write.word.eq(down.c_word),
+                where.write.place.eq(down.c_place),
+                where.write.u.eq(down.u),
+                where.write.v.eq(down.v),
+                where.v_end.eq(down.v_end),
+            ]
+        for c, pe in enumerate(last_row):
+            m.d.comb += [
+                self.results[c].eq(where.write),
+                self.results[c].valid.eq(where.write.valid & (where.write.v < where.v_end)),
+                self.results[c].sum.eq(Mux(where.drained, drained[c], pe.leaving.sum)),
+            ]
+            where = _next(m, where, f"result_{c + 1}", {"write": {"v": where.write.v + 1}}, reset_less=False)
 
     def _done(self, m: Module, control: Control) -> None:
         array, pe = self.spec.array, self.spec.pe
         skew = array.rows + array.cols - 2 + pe.latency
         results, drained = control.finished & control.resident, control.finished & ~control.resident
-        m.d.comb += [
-            self.started.eq(control.started),
-            self.done_results.eq(delayed(m, results, skew + 1, "done_results", reset_less=False)),
-            self.done_drained.eq(delayed(m, drained, skew + array.rows * pe.interleave + 1, "done_drained", reset_less=False)),
-        ]
+        done_results = delayed(m, results, skew + 1, "done_results", reset_less=False)
+        done_drained = delayed(m, drained, skew + array.rows * pe.interleave + 1, "done_drained", reset_less=False)
+        m.d.comb += [self.started.eq(control.started), self.done.eq(done_results | done_drained)]
 
 
 def _fill_layout(spec: Accelerator) -> data.StructLayout:

@@ -30,16 +30,18 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.array_folds import FOLD, derive, next_fold
 from rtl.array_ports import (
+    ENTRY_BITS,
     SIZE_BITS,
     arrival_layout,
+    buffer_slot_bits,
     bundle_layout,
     column_request,
     command_layout,
     drain_layout,
-    place_bits,
 )
 from rtl.pe import slot_bits
 from simulator.arch import Accelerator, ceil_div
+from simulator.layout import result_places
 
 __all__ = ["Control"]
 
@@ -83,6 +85,7 @@ class Control(wiring.Component):
 
         # The stream: OS step, beat, output; WS and IS block, beat, position.
         step, left = Signal(sizes), Signal(sizes)  # OS
+        row_x, column_x = Signal(sizes), Signal(sizes)  # OS: entries of a line before the step
         block = Signal(sizes)  # WS, IS: first position
         beat, turn_cycle = Signal(range(max(2, ceil_div(pe.group, pe.lanes)))), Signal(range(max(interleave, lag) + 1))
         several = net("several", Mux(along_v, v_end - fold["v"], u_end - fold["u"]), sizes)
@@ -110,7 +113,7 @@ class Control(wiring.Component):
 
         def enter_slot(new_part: Value) -> None:
             m.d.sync += [slot.eq(1), streaming.eq(1), cycle.eq(0), fetched.eq(0)]
-            m.d.sync += [step.eq(0), block.eq(0), beat.eq(0), turn_cycle.eq(0)]
+            m.d.sync += [step.eq(0), block.eq(0), beat.eq(0), turn_cycle.eq(0), row_x.eq(0), column_x.eq(0)]
             with m.If(new_part):
                 m.d.sync += since_part.eq(0)
 
@@ -120,6 +123,7 @@ class Control(wiring.Component):
                 m.d.sync += [turn_cycle.eq(0), beat.eq(beat + 1)]
                 with m.If(last_beat):
                     m.d.sync += [beat.eq(0), step.eq(step + 1), left.eq(left - depth), block.eq(block + interleave)]
+                    m.d.sync += [row_x.eq(row_x + terms.row_entries), column_x.eq(column_x + terms.column_entries)]
             with m.If(stream_end):
                 m.d.sync += streaming.eq(0)
         with m.If(head & shifted):
@@ -146,7 +150,8 @@ class Control(wiring.Component):
         with m.If(self.commands.valid & self.commands.ready):
             new = self.commands.payload
             m.d.sync += [command.eq(new), started.eq(1), cycle.eq(0), fetched.eq(0)]
-            m.d.sync += [fold["u"].eq(0), fold["v"].eq(0), fold["step"].eq(0), fold["left"].eq(new.k), left.eq(new.k)]
+            m.d.sync += [fold[name].eq(new.k if name == "left" else 0) for name in FOLD]
+            m.d.sync += left.eq(new.k)
             with m.If((new.dataflow != 0) | new.accumulate):
                 m.d.sync += [head.eq(1), slot.eq(0)]
             with m.Else():
@@ -154,6 +159,7 @@ class Control(wiring.Component):
 
         # The next fold's stationary words or earlier sums, `shift` of them from the head's or slot's first cycle.
         fetch_row, fetch_index = Signal(range(rows + 1)), Signal(range(max(2, pe.registers, interleave)))
+        fetch_x = Signal(sizes)  # entries of a line before the word's step, from the fold's on
         per_row = net("per_row", Mux(resident, terms.registers, interleave))
         first = cycle == 0
         row_now, index_now = net("fetch_row_now", Mux(first, 0, fetch_row)), net("fetch_index_now", Mux(first, 0, fetch_index))
@@ -161,16 +167,24 @@ class Control(wiring.Component):
         fetch = net("fetch", wanted & (first | ~fetched))
         row_end = net("fetch_row_end", index_now + 1 >= per_row)
         m.d.sync += [fetch_index.eq(Mux(row_end, 0, index_now + 1)), fetch_row.eq(row_now + row_end)]
+        x_now = net("fetch_x_now", Mux(first, 0, fetch_x))
+        m.d.sync += fetch_x.eq(x_now + Mux(row_end, terms.column_entries, 0))
         with m.If(row_end & (row_now == rows - 1)):
             m.d.sync += fetched.eq(1)
         with m.If(self.commands.valid & self.commands.ready | slot_end | (head & shifted)):
             m.d.sync += fetched.eq(0)
         target = {name: net(f"target_{name}", Mux(head, fold[name], following[name])) for name in fold}
 
+        def sum_address(name: str, u: Value, quotient: Value, stride: Value) -> tuple[Signal, Signal]:
+            """Word and place of the sum at (u, v), quotient = v // cols."""
+            places = result_places(self.accelerator)
+            word = net(f"{name}_word", (u >> (places - 1).bit_length()) * stride + quotient)
+            return word, net(f"{name}_place", (u + quotient) & (places - 1))
+
         # The sums of an OS fold leave.
-        drain = self.drain
-        leaving, leave = Signal(), {name: Signal(sizes, name=f"leave_{name}") for name in ("u", "v", "u_end", "v_end")}
-        leave_place = Signal(place_bits(self.accelerator))
+        drain, kept_fields = self.drain, ("u", "v", "u_end", "v_end", "quotient", "stride")
+        leaving, leave = Signal(), {name: Signal(sizes, name=f"leave_{name}") for name in kept_fields}
+        leave_buffer = Signal(buffer_slot_bits(self.accelerator))
         leave_along_v, leave_row, leave_slot = Signal(), Signal(range(rows + 1)), Signal(slot_bits(pe))
         with m.If(leaving):
             m.d.sync += leave_slot.eq(leave_slot + 1)
@@ -181,10 +195,13 @@ class Control(wiring.Component):
         with m.If(slot_end & ~resident):
             m.d.comb += drain.copy.eq(1)
             m.d.sync += [leaving.eq(1), leave_row.eq(0), leave_slot.eq(0), leave_along_v.eq(along_v)]
-            m.d.sync += leave_place.eq(command.c_slot)
+            m.d.sync += leave_buffer.eq(command.c_slot)
             m.d.sync += [leave["u"].eq(fold["u"]), leave["v"].eq(fold["v"]), leave["u_end"].eq(u_end), leave["v_end"].eq(v_end)]
+            m.d.sync += [leave["quotient"].eq(fold["v_quotient"]), leave["stride"].eq(command.c_stride)]
         leave_u = net("leave_line", leave["u"] + leave_row + Mux(leave_along_v, 0, leave_slot * rows), wide)
         leave_v = net("leave_column", leave["v"] + Mux(leave_along_v, leave_slot * cols, 0), wide)
+        leave_quotient = leave["quotient"] + Mux(leave_along_v, leave_slot, 0)
+        leave_word, leave_at = sum_address("leave", leave_u, leave_quotient, leave["stride"])
         m.d.comb += [
             drain.turn.eq(leave_row),
             drain.slot.eq(leave_slot),
@@ -192,7 +209,9 @@ class Control(wiring.Component):
             drain.u.eq(leave_u),
             drain.v.eq(leave_v),
             drain.v_end.eq(leave["v_end"]),
-            drain.place.eq(leave_place),
+            drain.c_slot.eq(leave_buffer),
+            drain.c_word.eq(leave_word),
+            drain.c_place.eq(leave_at),
         ]
 
         # The corner's beat.
@@ -200,6 +219,11 @@ class Control(wiring.Component):
         now = net("beat_now", slot & streaming & (turn_cycle < count))
         kept_left = net("kept_left", command.keep - beat * pe.lanes)
         line = fold["u"] + Mux(along_v, 0, turn_cycle * rows)
+        position = net("position", block + turn_cycle, sizes)
+        row_quotient = net("row_quotient", Mux(resident, position, fold["u_quotient"] + Mux(along_v, 0, turn_cycle)))
+        row_offset = Mux(resident, fold["row_x"], row_x) + Mux(nm & ~kept, beat * pe.lanes, 0)
+        row_entry = net("row_entry", row_quotient * terms.row_stride + row_offset, ENTRY_BITS)
+        sum_word, sum_place = sum_address("sum", position, fold["v_quotient"], command.c_stride)
         first_beat = (beat == 0) & (resident | (step == 0))
         begins = net("begins", Mux(resident, first_part & ~command.accumulate, ~command.accumulate))
         m.d.comb += [
@@ -223,21 +247,28 @@ class Control(wiring.Component):
             bundle.depth.eq(depth),
             bundle.swapped.eq(swapped),
             bundle.kept_row.eq(nm & ~kept),
-            bundle.line.eq(Mux(resident, block + turn_cycle, line)),
+            bundle.line.eq(Mux(resident, position, line)),
             bundle.step.eq(Mux(resident, fold["step"], step)),
             bundle.beat.eq(beat),
             bundle.turn.eq(row_now),
             bundle.v.eq(fold["v"]),
             bundle.v_end.eq(v_end),
-            bundle.place.eq(Mux(swapped, command.b_slot, command.a_slot)),
-            bundle.c_place.eq(command.c_slot),
+            bundle.slot.eq(Mux(swapped, command.b_slot, command.a_slot)),
+            bundle.entry.eq(row_entry),
+            bundle.c_slot.eq(command.c_slot),
+            bundle.c_word.eq(sum_word),
+            bundle.c_place.eq(sum_place),
         ]
         column = self.column
+        column_quotient = Mux(resident, target["v_quotient"], fold["v_quotient"] + Mux(along_v, turn_cycle, 0))
+        column_offset = Mux(resident, target["column_x"] + x_now + index_now, column_x + Mux(kept, beat * pe.lanes, 0))
+        column_entry = net("column_entry", column_quotient * terms.column_stride + column_offset, ENTRY_BITS)
         m.d.comb += [
             column.valid.eq(Mux(resident, fetch, now)),
             column.operand_a.eq(swapped),
             column.kept.eq(kept),
-            column.place.eq(Mux(swapped, command.a_slot, command.b_slot)),
+            column.slot.eq(Mux(swapped, command.a_slot, command.b_slot)),
+            column.entry.eq(column_entry),
             column.word.eq(resident),
             column.line.eq(Mux(resident, target["v"], fold["v"] + Mux(along_v, turn_cycle * cols, 0))),
             column.step.eq(Mux(resident, target["step"] + row_now, step)),
@@ -247,16 +278,23 @@ class Control(wiring.Component):
         # Sums go straight to their addition, or wait for it: those a cycle later, for the last fold's may begin until then.
         straight = Signal(arrival_layout(self.accelerator))
         waits, waited = Signal.like(straight), Signal.like(straight)
+        wait_u = net("wait_line", target["u"] + row_now + Mux(along_v, 0, index_now * rows), wide)
+        wait_quotient = target["v_quotient"] + Mux(along_v, index_now, 0)
+        wait_word, wait_place = sum_address("wait", wait_u, wait_quotient, command.c_stride)
         m.d.comb += [
             straight.request.valid.eq(resident & now & first_beat & ~begins),
             straight.request.swapped.eq(swapped),
-            straight.request.place.eq(command.c_slot),
-            straight.request.u.eq(block + turn_cycle),
+            straight.request.slot.eq(command.c_slot),
+            straight.request.word.eq(sum_word),
+            straight.request.place.eq(sum_place),
+            straight.request.u.eq(position),
             straight.request.v.eq(fold["v"]),
             straight.slot.eq(turn_cycle),
             waits.request.valid.eq(~resident & fetch),
-            waits.request.place.eq(command.c_slot),
-            waits.request.u.eq(target["u"] + row_now + Mux(along_v, 0, index_now * rows)),
+            waits.request.slot.eq(command.c_slot),
+            waits.request.word.eq(wait_word),
+            waits.request.place.eq(wait_place),
+            waits.request.u.eq(wait_u),
             waits.request.v.eq(target["v"] + Mux(along_v, index_now * cols, 0)),
             waits.fill.eq(1),
             waits.turn.eq(row_now),

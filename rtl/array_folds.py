@@ -14,7 +14,9 @@ from simulator.arch import Accelerator
 
 __all__ = ["FOLD", "Terms", "derive", "next_fold"]
 
-FOLD = ("u", "v", "step", "left")  # a fold's first lines, first step (WS, IS), and elements of the reduction from there on
+# A fold's first lines, first step (WS, IS), and elements of the reduction from there on; and for addresses u // rows (OS),
+# v // cols, and (WS, IS) the rows' and the columns' entries of a line before the fold.
+FOLD = ("u", "v", "step", "left", "u_quotient", "v_quotient", "row_x", "column_x")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,10 @@ class Terms:
     v_end: Value
     depth: Value
     beats: Value
+    row_entries: Value  # of a step of the rows' operand (docs/machine.md: D)
+    column_entries: Value
+    row_stride: Value
+    column_stride: Value
     along_v: Value  # OS: interleaved outputs lie along v
     registers: Value
     shift: Value
@@ -65,6 +71,10 @@ def derive(m: Module, accelerator: Accelerator, command: data.View) -> Terms:
         v_end=v_end,
         depth=depth,
         beats=beats,
+        row_entries=net("row_entries", Mux(nm & ~kept, command.keep, depth)),
+        column_entries=net("column_entries", Mux(kept, command.keep, depth)),
+        row_stride=net("row_stride", Mux(swapped, command.b_stride, command.a_stride)),
+        column_stride=net("column_stride", Mux(swapped, command.a_stride, command.b_stride)),
         along_v=net("along_v", (v_end + (cols - 1)) // cols >= (u_end + (rows - 1)) // rows),
         registers=registers,
         shift=net("shift", Mux(resident, registers * rows, rows * interleave)),
@@ -91,14 +101,21 @@ def next_fold(
     with m.If(terms.resident):  # all columns, then the next part
         m.d.comb += [last_fold.eq(last_v & (fold["left"] <= part)), last_of_part.eq(last_v)]
         m.d.comb += following["v"].eq(Mux(last_v, 0, fold["v"] + cols))
+        m.d.comb += following["v_quotient"].eq(Mux(last_v, 0, fold["v_quotient"] + 1))
         with m.If(last_v):
             m.d.comb += [following["step"].eq(fold["step"] + rows), following["left"].eq(fold["left"] - part)]
+            m.d.comb += following["row_x"].eq(fold["row_x"] + terms.row_entries)
+            m.d.comb += following["column_x"].eq(fold["column_x"] + terms.column_entries * rows)
     with m.Else():
         m.d.comb += last_fold.eq(last_u & last_v)
         with m.If(terms.along_v):
             m.d.comb += following["v"].eq(Mux(last_v, 0, fold["v"] + v_wide))
             m.d.comb += following["u"].eq(Mux(last_v, fold["u"] + u_wide, fold["u"]))
+            m.d.comb += following["v_quotient"].eq(Mux(last_v, 0, fold["v_quotient"] + interleave))
+            m.d.comb += following["u_quotient"].eq(fold["u_quotient"] + last_v)
         with m.Else():
             m.d.comb += following["u"].eq(Mux(last_u, 0, fold["u"] + u_wide))
             m.d.comb += following["v"].eq(Mux(last_u, fold["v"] + v_wide, fold["v"]))
+            m.d.comb += following["u_quotient"].eq(Mux(last_u, 0, fold["u_quotient"] + interleave))
+            m.d.comb += following["v_quotient"].eq(fold["v_quotient"] + last_u)
     return following, last_fold, last_of_part

@@ -1,7 +1,9 @@
 """What crosses the array's boundary: commands, requests to the buffers' ports, results; and what travels from row to row.
 
 `u` and `v` are the dimensions of C along which rows (or time) and columns run: m and n in OS and WS, n and m in IS. Lines are
-rows of A or columns of B; a step is a group, or `lanes` elements of a dense reduction.
+rows of A or columns of B; a step is a group, or `lanes` elements of a dense reduction. Every request says where its data lie
+(docs/machine.md): the buffer's `slot`, and `entry`, the first one in the row's or column's bank, or `word` and `place` of a sum
+in the column's bank. `line`, `step`, `beat`, `register`, `u`, `v` say what they are, for tests: no buffer needs them.
 """
 
 # pyright: basic
@@ -10,12 +12,16 @@ from amaranth.lib import data
 
 from rtl.pe import control_layout, register_bits, slot_bits, width
 from simulator.arch import Accelerator, Dataflow, Pe, ceil_div
+from simulator.encoding import FIELDS, Opcode
+from simulator.layout import result_places, result_words
 from workloads.sparsity import NM, Pattern
 
 __all__ = [
     "DATAFLOWS",
+    "ENTRY_BITS",
     "SIZE_BITS",
     "arrival_layout",
+    "buffer_slot_bits",
     "bundle_layout",
     "column_request",
     "check_array",
@@ -27,9 +33,11 @@ __all__ = [
     "row_request",
     "sum_request",
     "sum_write",
+    "word_bits",
 ]
 
 SIZE_BITS = 16
+ENTRY_BITS = FIELDS[Opcode.ARRAY]["a_stride"]
 DATAFLOWS = (Dataflow.OS, Dataflow.WS, Dataflow.IS)  # their codes in a command
 
 
@@ -50,15 +58,25 @@ def longest_hop(accelerator: Accelerator) -> int:
     return (beats - 1) * max(pe.interleave, pe.accumulate_latency) + pe.accumulate_latency
 
 
-def place_bits(accelerator: Accelerator) -> int:
-    """Bits of a buffer slot's number; it goes with every request (`place`)."""
+def buffer_slot_bits(accelerator: Accelerator) -> int:
+    """Bits of the number of an operand or result buffer's slot."""
     slots = max(buffer.slots for buffer in (accelerator.a_buffer, accelerator.b_buffer, accelerator.c_buffer))
     return max(1, (slots - 1).bit_length())
 
 
+def word_bits(accelerator: Accelerator) -> int:
+    """Bits of the number of a word in a slot of a result bank."""
+    return max(1, (result_words(accelerator) - 1).bit_length())
+
+
+def place_bits(accelerator: Accelerator) -> int:
+    """Bits of an accumulator's place in a result bank's word (one too many where a word holds one)."""
+    return max(1, (result_places(accelerator) - 1).bit_length())
+
+
 def command_layout(accelerator: Accelerator) -> data.StructLayout:
     """One multiplication ``C[m,n] (+)= A[m,k] B[k,n]`` of operands in the buffers."""
-    pe, place = accelerator.pe, place_bits(accelerator)
+    pe, slot, strides = accelerator.pe, buffer_slot_bits(accelerator), ("a_stride", "b_stride", "c_stride")
     return data.StructLayout(
         {
             "dataflow": 2,  # position in DATAFLOWS
@@ -69,17 +87,18 @@ def command_layout(accelerator: Accelerator) -> data.StructLayout:
             "group": group_bits(pe),  # 0: dense
             "sparse_b": 1,
             "accumulate": 1,
-            "a_slot": place,
-            "b_slot": place,
-            "c_slot": place,
+            "a_slot": slot,
+            "b_slot": slot,
+            "c_slot": slot,
         }
+        | {name: FIELDS[Opcode.ARRAY][name] for name in strides}
     )
 
 
 def encode(
     accelerator: Accelerator, dataflow: Dataflow, m: int, n: int, k: int, pattern: Pattern, sparse: str, accumulate: bool
 ) -> dict[str, int]:
-    """The fields of a command. Raises ValueError for one that this array can't execute."""
+    """The fields of a command but slots and strides. Raises ValueError for one that this array can't execute."""
     pe = accelerator.pe
     for name, size in (("m", m), ("n", n), ("k", k)):
         if not 1 <= size < 1 << SIZE_BITS:
@@ -112,7 +131,8 @@ def row_request(accelerator: Accelerator) -> data.StructLayout:
         {
             "valid": 1,
             "operand_b": 1,
-            "place": place_bits(accelerator),
+            "slot": buffer_slot_bits(accelerator),
+            "entry": ENTRY_BITS,
             "kept": 1,
             "line": SIZE_BITS,
             "step": SIZE_BITS,
@@ -128,7 +148,8 @@ def column_request(accelerator: Accelerator) -> data.StructLayout:
         {
             "valid": 1,
             "operand_a": 1,
-            "place": place_bits(accelerator),
+            "slot": buffer_slot_bits(accelerator),
+            "entry": ENTRY_BITS,
             "kept": 1,
             "word": 1,
             "line": SIZE_BITS,
@@ -141,15 +162,18 @@ def column_request(accelerator: Accelerator) -> data.StructLayout:
 
 def sum_request(accelerator: Accelerator) -> data.StructLayout:
     """The accumulator at (u, v) of C, as written before this cycle; in it, where multiplication and tree take no cycle."""
-    place = place_bits(accelerator)
-    return data.StructLayout({"valid": 1, "swapped": 1, "place": place, "u": SIZE_BITS, "v": SIZE_BITS})
+    return data.StructLayout({"valid": 1} | _sum_fields(accelerator))
 
 
 def sum_write(accelerator: Accelerator) -> data.StructLayout:
     """A sum for (u, v) of C; `swapped` where u runs along n (IS)."""
     bits = accelerator.pe.number.accumulator_bits
-    place = place_bits(accelerator)
-    return data.StructLayout({"valid": 1, "swapped": 1, "place": place, "u": SIZE_BITS, "v": SIZE_BITS, "sum": bits})
+    return data.StructLayout({"valid": 1} | _sum_fields(accelerator) | {"sum": bits})
+
+
+def _sum_fields(accelerator: Accelerator) -> dict[str, int]:
+    slot, word, place = buffer_slot_bits(accelerator), word_bits(accelerator), place_bits(accelerator)
+    return {"swapped": 1, "slot": slot, "word": word, "place": place, "u": SIZE_BITS, "v": SIZE_BITS}
 
 
 def bundle_layout(accelerator: Accelerator) -> data.StructLayout:
@@ -171,7 +195,10 @@ def bundle_layout(accelerator: Accelerator) -> data.StructLayout:
             "turn": range(accelerator.array.rows + 1),  # rows above the one that the load is for
             "v": SIZE_BITS,
             "v_end": SIZE_BITS,
-            "place": place_bits(accelerator),  # of the row's operand
+            "slot": buffer_slot_bits(accelerator),  # of the row's operand
+            "entry": ENTRY_BITS,
+            "c_slot": buffer_slot_bits(accelerator),
+            "c_word": word_bits(accelerator),
             "c_place": place_bits(accelerator),
         }
     )
@@ -200,7 +227,9 @@ def drain_layout(accelerator: Accelerator) -> data.StructLayout:
             "u": SIZE_BITS,
             "v": SIZE_BITS,
             "v_end": SIZE_BITS,
-            "place": place_bits(accelerator),
+            "c_slot": buffer_slot_bits(accelerator),
+            "c_word": word_bits(accelerator),
+            "c_place": place_bits(accelerator),
         }
     )
 
@@ -210,8 +239,9 @@ def check_array(spec: Accelerator) -> None:
     pe, array = spec.pe, spec.array
     if not array.double_buffered:
         raise ValueError("Array field 'double_buffered' must be True for the RTL, not False")
-    step = width(pe) * (pe.number.operand_bits + (pe.group - 1).bit_length())
-    least = {"a": max(array.rows, array.cols) * step, "b": max(array.rows, array.cols) * step}
+    bits, index = pe.number.operand_bits, (pe.group - 1).bit_length()
+    beat = max(width(pe) * bits, pe.lanes * (bits + index))  # a dense group, or kept entries
+    least = {"a": max(array.rows, array.cols) * beat, "b": max(array.rows, array.cols) * beat}
     least["c"] = array.cols * pe.number.accumulator_bits
     for name, bits in least.items():
         ports = getattr(spec, f"{name}_buffer").bits_per_cycle

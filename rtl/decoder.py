@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.frame import progress_layout
 from simulator.arch import Accelerator, Dataflow
 from simulator.encoding import COMMAND_BITS, DATAFLOWS, ENGINES, FIELDS, HEADER, Fault, Opcode, layout_of
-from simulator.faults import NOT_ZERO, buffers_of, known_bankings, limits_of
+from simulator.faults import NOT_ZERO, buffers_of, known_bankings, limits_of, opcodes_of
 from simulator.vector_operations import VectorOperation
 
 __all__ = ["Decoder"]
@@ -48,7 +48,7 @@ class Decoder(wiring.Component):
         early = [self.dispatched[engine.value] < header[f"wait_{engine.value}"] for engine in ENGINES]
         m.d.comb += self.fault.eq(Fault.OPCODE)
         with m.Switch(self.opcode):
-            for opcode in Opcode:
+            for opcode in sorted(opcodes_of(self.accelerator)):
                 with m.Case(opcode):
                     fields = data.StructLayout(layout_of(opcode))
                     get = data.View(fields, self.word[: fields.size])

@@ -1,6 +1,7 @@
 """An expression of pipelined operations as one list of steps: what does not depend on each other runs side by side.
 
-An operation starts in the step after its last operand is complete, so a chain is as long as its longest path. A value is
+An operation starts in the step after its last operand is complete, so a chain is as long as its longest path; but if its
+operands are needed later anyway, it starts as late as its result allows, and its result waits in no register. A value is
 carried from where it is made to where it is last used, and no further; registers go between the steps as for any list of
 steps (`rtl.pipeline.build`), so that all operations share one latency and no operation has registers of its own.
 """
@@ -49,9 +50,17 @@ def expression(operations: Sequence[Operation], inputs: Sequence[str], outputs: 
         ready[operation.result] = starts[-1] + len(operation.steps)
     length = max(ready[name] for name in outputs)
     last = dict.fromkeys(outputs, length)  # the step in which a value is last used
-    for operation, start in zip(operations, starts, strict=True):
+    due = dict.fromkeys(outputs, length)  # the step in which it is first used
+    for at in reversed(range(len(operations))):
+        operation = operations[at]
+        if operation.result not in due:
+            raise ValueError(f"Operation {operation.result!r} must be used by one after it or be an output, not neither")
+        latest = due[operation.result] - len(operation.steps)
+        if all(last.get(name, 0) >= latest for name in operation.used()):
+            starts[at] = latest
         for name in operation.used():
-            last[name] = max(last.get(name, 0), start)
+            last[name] = max(last.get(name, 0), starts[at])
+            due[name] = min(due.get(name, length), starts[at])
     return tuple(
         _at(position, operations, starts, {name for name in ready if last.get(name, 0) > position})
         for position in range(length)

@@ -10,12 +10,12 @@ Cycle c of the sequencer is time c + 1 of the simulator: the first command is pu
 
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import fifo, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.axi import ADDRESS_BITS
 from rtl.decoder import Decoder
+from rtl.dma import ADDRESS_BITS
 from rtl.frame import progress_layout
 from rtl.skew import delayed
 from simulator.arch import Accelerator
@@ -31,8 +31,9 @@ UNITS = len(ENGINES)
 class Sequencer(wiring.Component):
     """`start` begins the program of at most `length` commands at `address`; `busy` until all that was dispatched has ended.
 
-    `put`, `push` and `pushed` go to the frames, by engine in the order of `Engine`; `done` comes from the units. `cycles`
-    counts from the first dispatch to the last result. `fault` and `fault_index` say what stopped the program, and where.
+    `put`, `push` and `pushed` go to the frames, by engine in the order of `Engine`; `ended` and `done` come from the units.
+    `cycles` counts from the first dispatch until the last result is complete and the last unit free. `fault` and `fault_index`
+    say what stopped the program, and where.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
@@ -52,6 +53,7 @@ class Sequencer(wiring.Component):
                 "put": Out(UNITS),
                 "push": Out(UNITS),
                 "pushed": Out(COMMAND_BITS),
+                "ended": In(UNITS),
                 "done": In(UNITS),
                 "progress": Out(progress_layout()),
                 "araddr": Out(ADDRESS_BITS),
@@ -66,6 +68,7 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
         spec = self.accelerator.sequencer
+        self.timer = Signal(range(max(2, spec.dispatch_cycles)))  # cycles until the next command's turn
         m.submodules.buffer = buffer = fifo.SyncFIFOBuffered(width=COMMAND_BITS + 1, depth=PREFETCH)
         m.submodules.decoder = decoder = Decoder(self.accelerator)
         running, fetching, dispatching = Signal(), Signal(), Signal()
@@ -92,12 +95,11 @@ class Sequencer(wiring.Component):
 
         # Dispatch.
         word, bad_read = buffer.r_data[:COMMAND_BITS], buffer.r_data[COMMAND_BITS]
-        timer = Signal(range(max(2, spec.dispatch_cycles)))
         dispatched = Signal(progress_layout())
         m.d.comb += [decoder.word.eq(word), decoder.dispatched.eq(dispatched)]
         here = Signal()
         found = Signal(4)
-        m.d.comb += here.eq(dispatching & buffer.r_rdy & (timer == 0))
+        m.d.comb += here.eq(dispatching & buffer.r_rdy & (self.timer == 0))
         m.d.comb += found.eq(Mux(bad_read, Fault.PROGRAM_READ, Mux((index == self.length), Fault.LENGTH, decoder.fault)))
         target, go = Signal(UNITS), Signal()
         m.d.comb += [
@@ -106,18 +108,7 @@ class Sequencer(wiring.Component):
             self.put.eq(target & go.replicate(UNITS)),
             buffer.r_en.eq(go | ~running),
         ]
-        if spec.dispatch_cycles > 1:
-            with m.If(go):
-                m.d.sync += timer.eq(spec.dispatch_cycles - 1)
-            with m.Elif(timer != 0):
-                m.d.sync += timer.eq(timer - 1)
-            kept = Signal(COMMAND_BITS, reset_less=True)
-            with m.If(go):
-                m.d.sync += kept.eq(word)
-            later = delayed(m, self.put, spec.dispatch_cycles - 1, "push", reset_less=False)
-            m.d.comb += [self.push.eq(later), self.pushed.eq(kept)]
-        else:
-            m.d.comb += [self.push.eq(self.put), self.pushed.eq(word)]
+        self._push(m, word, target, here, go)
         with m.If(go):
             m.d.sync += index.eq(index + 1)
         ended = Signal()
@@ -144,7 +135,7 @@ class Sequencer(wiring.Component):
                 dispatched[name].eq(dispatched[name] + self.put[number]),
             ]
 
-        # Cycles of the run: time of the last result.
+        # Cycles of the run: until the last result is complete and the last engine free.
         now, timing = Signal(64), Signal()
         with m.If(timing):
             m.d.sync += now.eq(now + 1)
@@ -152,6 +143,8 @@ class Sequencer(wiring.Component):
             m.d.sync += timing.eq(1)
         with m.If(self.done.any()):
             m.d.sync += self.cycles.eq(now)
+        with m.If(self.ended.any()):
+            m.d.sync += self.cycles.eq(now + 1)
 
         with m.If(
             running & ended & (complete.as_value() == dispatched.as_value()) & self.idle & (pending == 0) & ~self.arvalid
@@ -172,7 +165,7 @@ class Sequencer(wiring.Component):
                 index.eq(0),
                 asked.eq(0),
                 arrived.eq(0),
-                timer.eq(0),
+                self.timer.eq(0),
                 now.eq(0),
                 timing.eq(0),
                 self.cycles.eq(0),
@@ -183,3 +176,23 @@ class Sequencer(wiring.Component):
             with m.If(self.length == 0):
                 m.d.sync += [ended.eq(1), fault.eq(Fault.LENGTH)]
         return m
+
+    def _push(self, m: Module, word: Value, target: Value, here: Value, go: Value) -> None:
+        """A command comes to its queue `dispatch_cycles` after its turn, and not before there is room for it."""
+        last = self.accelerator.sequencer.dispatch_cycles - 1
+        if last == 0:
+            m.d.comb += [self.push.eq(self.put), self.pushed.eq(word)]
+            return
+        age, left = Signal(range(last + 1)), Signal(range(last + 1))
+        kept, whose = Signal(COMMAND_BITS, reset_less=True), Signal(UNITS)
+        at_once = go & (age == last)
+        with m.If(go):
+            m.d.sync += [self.timer.eq(last), age.eq(0), left.eq(last - age), kept.eq(word), whose.eq(target)]
+        with m.Else():
+            m.d.sync += [self.timer.eq(self.timer - (self.timer != 0)), left.eq(left - (left != 0))]
+            with m.If(here & (age != last)):
+                m.d.sync += age.eq(age + 1)
+        m.d.comb += [
+            self.push.eq(Mux(at_once, target, whose & (left == 1).replicate(UNITS))),
+            self.pushed.eq(Mux(at_once, word, kept)),
+        ]

@@ -3,18 +3,18 @@
 What each operation gives is `simulator.vector_operations`, bit for bit. A lane is one adder and one multiplier: whatever is no
 product is a sum, of x or +0 and of y or what adds nothing (-0 for FP32). So every operation takes the same way:
 
-| step       | fp16, bf16                                                  | int8 machines                                      |
-|------------|-------------------------------------------------------------|----------------------------------------------------|
-| choose     | x or +0; y or -0                                            | x or 0; y or 0                                     |
-| widen      | both to FP32                                                | x to FP32, for SCALE                               |
-| (operate)  | sum; product of x and y or the scalar                       | sum; product of integers; x times scalar, rounded  |
-| select     | sum or product                                              | one of the three                                   |
-| narrow     | FP32 to the format                                          |                                                    |
+| step       | fp16, bf16                                                  | int8 machines                                    |
+|------------|-------------------------------------------------------------|--------------------------------------------------|
+| choose     | x or +0; y or -0                                            | x or 0; y or 0                                   |
+| widen      | both to FP32                                                | x to FP32, for SCALE                             |
+| (operate)  | sum; product of x and y or the scalar                       | sum; product of integers; x by scalar, rounded   |
+| select     | sum or product                                              | one of the three                                 |
+| narrow     | FP32 to the format                                          |                                                  |
 
 Timing, counting only cycles with `en` high: elements whose operands are there in cycle t are out in cycle t + latency, for
 every operation; one element per lane and cycle; with `en` low everything holds. `valid_in` comes out as `valid_out` with the
 results that belong to it, and reset clears all that are on the way; values without it mean nothing. `operation` and `scalar`
-are not registered: they must stay as they are from a command's first operands to its last results. Latency 2:
+are taken with the operands, so that a command's may follow another's in the next cycle. Latency 2:
 
 | cycle | en | in (valid_in) | out (valid_out) |
 |-------|----|---------------|-----------------|
@@ -22,8 +22,9 @@ are not registered: they must stay as they are from a command's first operands t
 | 1     | 1  | element 1     |                 |
 | 2     | 0  | (not taken)   | element 0       |
 | 3     | 1  | nothing       | element 0       |
-| 4     | 1  |               | element 1       |
+| 4     | 1  | element 2     | element 1       |
 | 5     | 1  |               | nothing         |
+| 6     | 1  |               | element 2       |
 """
 
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
@@ -47,7 +48,12 @@ from simulator.vector_operations import VectorOperation
 __all__ = ["OPERATION_BITS", "VectorLane", "VectorUnit"]
 
 OPERATION_BITS = max(VectorOperation).bit_length()
+_INPUTS = ("x", "y", "operation", "scalar")
 _LAYOUTS = {"fp16": HALF, "bf16": BRAIN}
+
+
+def _is(state: Mapping[str, Value], *operations: VectorOperation) -> Value:
+    return state["operation"].matches(*operations)
 
 
 def _multiply_low(_: Module, state: State) -> dict[str, Value]:
@@ -64,7 +70,7 @@ INT32_MULTIPLY = (Step("multiply", 8, _multiply_low), Step("total", 4, _multiply
 
 
 class VectorLane(wiring.Component):
-    """One element per cycle: `result` appears `latency` enabled cycles after x and y. `operation` is a `VectorOperation`."""
+    """One element per cycle: `result` comes `latency` enabled cycles after its operands. `operation` is a `VectorOperation`."""
 
     def __init__(self, number: NumberFormat, latency: int) -> None:
         if number.name not in NUMBERS:
@@ -84,9 +90,6 @@ class VectorLane(wiring.Component):
             }
         )
 
-    def _is(self, *operations: VectorOperation) -> Value:
-        return self.operation.matches(*operations)
-
     def _signs(self, m: Module, name: str, bits: Value) -> tuple[Value, Value]:
         """Whether an element is above zero, and whether it is a NaN."""
         if self.number.format.name == "int8":
@@ -98,58 +101,58 @@ class VectorLane(wiring.Component):
         x, y = state["x"], state["y"]
         above, nan = self._signs(m, "x", x)
         y_above, _ = self._signs(m, "y", y)
-        rectified = self._is(VectorOperation.RELU) & ~(above | nan)
-        blocked = self._is(VectorOperation.RELU_GRADIENT) & ~y_above
+        rectified = _is(state, VectorOperation.RELU) & ~(above | nan)
+        blocked = _is(state, VectorOperation.RELU_GRADIENT) & ~y_above
         return {"result": Mux(wire(m, "zero", rectified | blocked), 0, x)[: len(x)]}
 
     def _choose_y(self, _: Module, state: State) -> dict[str, Value]:
         y = state["y"]
         nothing = 0 if self.number.nothing == 0 else 1 << (len(y) - 1)
-        return {"result": Mux(self._is(VectorOperation.ADD, VectorOperation.MULTIPLY), y, nothing)[: len(y)]}
+        return {"result": Mux(_is(state, VectorOperation.ADD, VectorOperation.MULTIPLY), y, nothing)[: len(y)]}
 
     def steps(self) -> tuple[Step, ...]:
-        """From x and y to the result; operation and scalar are wired in."""
+        """From x, y, operation and scalar to the result."""
         chosen = (
-            Operation("chosen_x", (Step("choose", 5, self._choose_x),), {"x": "x", "y": "y"}),
-            Operation("chosen_y", (Step("choose", 2, self._choose_y),), {"y": "y"}),
+            Operation("chosen_x", (Step("choose", 5, self._choose_x),), {"x": "x", "y": "y", "operation": "operation"}),
+            Operation("chosen_y", (Step("choose", 2, self._choose_y),), {"y": "y", "operation": "operation"}),
         )
         rest = self._integers() if self.number.format.name == "int8" else self._floats()
-        return expression((*chosen, *rest), ("x", "y"), ("result",))
+        return expression((*chosen, *rest), _INPUTS, ("result",))
 
     def _floats(self) -> tuple[Operation, ...]:
         def factor(state: State) -> Value:
-            return Mux(self._is(VectorOperation.SCALE), self.scalar, state["y"])
+            return Mux(_is(state, VectorOperation.SCALE), state["scalar"], state["y"])
 
         def either(state: State) -> Value:
-            return Mux(self._is(VectorOperation.SCALE, VectorOperation.MULTIPLY), state["product"], state["sum"])
+            return Mux(_is(state, VectorOperation.SCALE, VectorOperation.MULTIPLY), state["product"], state["sum"])
 
         return (
             Operation("wide_x", self.number.widen, {"value": "chosen_x"}),
             Operation("wide_y", self.number.widen, {"value": "chosen_y"}),
-            Operation("factor", select(1, factor), {"y": "wide_y"}),
+            Operation("factor", select(1, factor), {"y": "wide_y", "operation": "operation", "scalar": "scalar"}),
             Operation("product", FP32_MULTIPLY, {"a": "wide_x", "b": "factor"}),
             Operation("sum", self.number.add, {"a": "wide_x", "b": "wide_y"}),
-            Operation("either", select(1, either), {"product": "product", "sum": "sum"}),
+            Operation("either", select(1, either), {"product": "product", "sum": "sum", "operation": "operation"}),
             Operation("result", self.number.narrow, {"value": "either"}),
         )
 
     def _integers(self) -> tuple[Operation, ...]:
         def one(state: Mapping[str, Value]) -> Value:
-            other = Mux(self._is(VectorOperation.MULTIPLY), state["product"], state["sum"])
-            return Mux(self._is(VectorOperation.SCALE), state["scaled"], other)
+            other = Mux(_is(state, VectorOperation.MULTIPLY), state["product"], state["sum"])
+            return Mux(_is(state, VectorOperation.SCALE), state["scaled"], other)
 
         return (
             Operation("sum", self.number.add, {"a": "chosen_x", "b": "chosen_y"}),
             Operation("product", INT32_MULTIPLY, {"a": "chosen_x", "b": "chosen_y"}),
             Operation("wide_x", INT32_TO_FP32, {"value": "chosen_x"}),
-            Operation("scaled_x", FP32_MULTIPLY, {"a": "wide_x", "b": self.scalar}),
+            Operation("scaled_x", FP32_MULTIPLY, {"a": "wide_x", "b": "scalar"}),
             Operation("scaled", FP32_TO_INT8, {"value": "scaled_x"}),
-            Operation("result", select(2, one), {"sum": "sum", "product": "product", "scaled": "scaled"}),
+            Operation("result", select(2, one), {name: name for name in ("sum", "product", "scaled", "operation")}),
         )
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        state = build(m, self.en, self.steps(), self.latency, {"x": self.x, "y": self.y})
+        state = build(m, self.en, self.steps(), self.latency, {name: getattr(self, name) for name in _INPUTS})
         m.d.comb += self.result.eq(state["result"])
         return m
 

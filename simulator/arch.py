@@ -10,6 +10,7 @@ from simulator.formats import FORMATS, NumberFormat
 from workloads.sparsity import NM, Pattern
 
 __all__ = [
+    "OPTIMIZERS",
     "Accelerator",
     "Array",
     "Buffer",
@@ -23,6 +24,9 @@ __all__ = [
     "ceil_div",
     "leaf_fields",
 ]
+
+
+OPTIMIZERS = ("sgd-momentum", "adam")
 
 
 def ceil_div(a: Any, b: Any) -> Any:
@@ -153,6 +157,12 @@ class Pruner:
         """Cycles in which the lanes accept `elements` elements."""
         return ceil_div(ceil_div(elements, pattern.group), self.lanes) * pattern.group
 
+    def busy(self, elements: int, pattern: NM, *, across: bool) -> int:
+        """Cycles of a whole command, to its last packed entry: `lanes` of them are written at a time. Groups that lie along
+        rows (not `across`) are turned in registers first, a round ahead of the lanes."""
+        turned = 0 if across else pattern.group
+        return turned + self.cycles(elements, pattern) + self.latency + pattern.keep - 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Updater:
@@ -160,9 +170,14 @@ class Updater:
 
     lanes: int = 32
     latency: int = 16  # cycles through the update's chain of FP32 operations
+    optimizers: tuple[str, ...] = ("sgd-momentum",)  # those that the lanes can do; a command takes one of them
 
     def __post_init__(self) -> None:
         _check(self, lanes=(1, 65536), latency=(1, 4096))
+        if not self.optimizers or len({*self.optimizers}) != len(self.optimizers) or not {*self.optimizers} <= {*OPTIMIZERS}:
+            raise ValueError(
+                f"Updater field 'optimizers' must be a choice of {', '.join(OPTIMIZERS)}, each once, not {self.optimizers!r}"
+            )
 
     def cycles(self, elements: int) -> int:
         return ceil_div(elements, self.lanes)
@@ -203,6 +218,13 @@ class Dram:
         bursts = runs * ceil_div(run_bytes, self.burst_bytes)
         by_rate = ceil_div(bursts * self.burst_bytes * clock_hz, self.bytes_per_second)
         by_latency = ceil_div(bursts * self.latency_cycles(clock_hz), self.outstanding)
+        return max(by_rate, by_latency)
+
+    def last_request(self, runs: int, run_bytes: int, clock_hz: int) -> int:
+        """Cycles from the grant of the port to the request of the transfer's last burst, by the same two limits."""
+        before = runs * ceil_div(run_bytes, self.burst_bytes) - 1
+        by_rate = before * self.burst_bytes * clock_hz // self.bytes_per_second
+        by_latency = before * self.latency_cycles(clock_hz) // self.outstanding
         return max(by_rate, by_latency)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from simulator.encoding import DATAFLOWS, Opcode, Word, program_words
 from simulator.schedule import Command, Engine, Load, Multiply, Prune, Store, Tile, Update, Vector, Wait
+from simulator.vector_operations import VectorOperation
 from workloads.sparsity import DENSE, NM
 
 __all__ = ["BinaryProgram", "command", "program_of"]
@@ -41,15 +42,24 @@ def command(word: Word) -> Command:
                 slot=get["slot"],
                 runs=get["rows"],
                 run_bytes=get["row_bytes"],
+                plane=get.get("plane", 0),
                 waits=waits,
             )
-        case Opcode.STORE_C | Opcode.STORE_WORK:
+        case Opcode.STORE_C:
+            return Store(
+                op=word.op, engine=Engine.STORE_C, slot=get["slot"], runs=get["rows"], run_bytes=get["row_bytes"], waits=waits
+            )
+        case Opcode.STORE_WORK:
             return Store(
                 op=word.op,
-                engine=opcode.engine,  # pyright: ignore[reportArgumentType]
+                engine=Engine.STORE_WORK,
                 slot=get["slot"],
                 runs=get["rows"],
                 run_bytes=get["row_bytes"],
+                plane=get["plane"],
+                pattern=NM(1, get["group"]) if get["kept"] else None,  # a store needs the width of an index only
+                indices=get["indices"],
+                entries=get["entries"],
                 waits=waits,
             )
         case Opcode.ARRAY:
@@ -72,11 +82,20 @@ def command(word: Word) -> Command:
                 slot=get["slot"],
                 elements=get["elements"],
                 pattern=NM(get["keep"], get["group"]),
+                across=bool(get["across"]),
+                row_elements=get["row_elements"],
+                source=get["source"],
+                values=get["values"],
+                indices=get["indices"],
                 waits=waits,
             )
         case Opcode.UPDATE:
-            return Update(op=word.op, slot=get["slot"], elements=get["elements"], waits=waits)
+            planes = {name: get[name] for name in ("weight", "velocity", "gradient", "copy", "mask")}
+            masked = bool(get["masked"])
+            return Update(op=word.op, slot=get["slot"], elements=get["elements"], masked=masked, waits=waits, **planes)
         case Opcode.VECTOR:
-            return Vector(op=word.op, slot=get["slot"], work=get["elements"], waits=waits)
+            planes = {name: get[name] for name in ("x", "y", "out")}
+            operation = VectorOperation(get["operation"]).name.lower()
+            return Vector(op=word.op, slot=get["slot"], work=get["elements"], operation=operation, waits=waits, **planes)
         case Opcode.END:
             raise ValueError("Word 'END' must not be run: it ends the program")

@@ -6,7 +6,7 @@ compute   multiplications left when the patterns' zeros are skipped, over all mu
 memory    compulsory bits at the port's peak: the lesser of its bandwidth, and of what its outstanding bursts allow per latency
 vector    element operations between GEMMs, of mask searches and of rescaling, over the vector unit's lanes
 update    trained elements over the updater's lanes
-prune     M cycles for each group of M that must pass the pruner, over its lanes
+prune     M cycles for each group of M that must pass the pruner, over its lanes, each tensor's in one command
 
 Compulsory bits are those that cross the port though nothing is ever loaded twice *within an operation*:
 
@@ -21,7 +21,7 @@ operation to the next could beat the memory bound, this one can't. Nothing is sa
 between operations, nor of two units that can't overlap: a run may well take longer than all its bounds.
 """
 
-from typing import NamedTuple, assert_never
+from typing import Literal, NamedTuple, assert_never
 
 from simulator.arch import Accelerator, ceil_div
 from simulator.formats import MASTER_BITS
@@ -58,22 +58,26 @@ def lower_bound(workload: Workload, accelerator: Accelerator, *, pregenerate: bo
     `pregenerate`: masks made at the update are stored compressed; else such operands pass the pruner at each use.
     `vector_on_chip`: vector operations run on the machine; else they take no time and no traffic.
     """
-    vector = update = groups = 0
+    vector = update = prune = 0
+    pruner = accelerator.pruner
     for op in workload.ops:
         match op:
             case Gemm():
-                for operand, positions in ((op.a, op.m), (op.b, op.n)):
+                for side, positions in _lines(op):
+                    operand = op.operand(side)
                     if isinstance(operand.pattern, NM) and operand.pruned_at_use(pregenerate=pregenerate):
-                        groups += op.batch * positions * op.k
+                        elements = op.batch * positions * op.k
+                        prune += pruner.busy(elements, operand.pattern, across=op.lines_fastest(side))
             case Vector():
                 vector += op.work if vector_on_chip else 0
             case Prune():
-                groups += _whole(op.source.elements, op.pattern)
+                prune += pruner.busy(op.source.elements, op.pattern, across=True)  # the faster way: the reader decides
                 vector += 2 * op.source.elements if op.rescale else 0
             case Update():
                 update += op.elements
                 vector += op.mask_search
-                groups += sum(_whole(op.elements, pattern) for _, pattern in op.prune) if pregenerate else 0
+                for stage, pattern in op.prune if pregenerate else ():
+                    prune += pruner.busy(op.elements, pattern, across=stage == "bp")
             case _:
                 assert_never(op)
     return LowerBound(
@@ -81,7 +85,7 @@ def lower_bound(workload: Workload, accelerator: Accelerator, *, pregenerate: bo
         memory=memory_bound(workload, accelerator, pregenerate=pregenerate, vector_on_chip=vector_on_chip),
         vector=ceil_div(vector, accelerator.vector.lanes),
         update=ceil_div(update, accelerator.updater.lanes),
-        prune=ceil_div(groups, accelerator.pruner.lanes),
+        prune=prune,
     )
 
 
@@ -113,9 +117,9 @@ def memory_bound(workload: Workload, accelerator: Accelerator, *, pregenerate: b
     return max(by_rate, by_latency)
 
 
-def _whole(elements: int, pattern: NM) -> int:
-    """Elements in whole groups."""
-    return ceil_div(elements, pattern.group) * pattern.group
+def _lines(op: Gemm) -> tuple[tuple[Literal["a", "b"], int], ...]:
+    """Each operand's side and lines."""
+    return ("a", op.m), ("b", op.n)
 
 
 def _packed_bits(elements: int, pattern: NM, accelerator: Accelerator) -> int:
@@ -126,7 +130,8 @@ def _packed_bits(elements: int, pattern: NM, accelerator: Accelerator) -> int:
 def _gemm_bits(op: Gemm, accelerator: Accelerator, pregenerate: bool) -> int:
     number = accelerator.pe.number
     sides: list[int] = []
-    for side, operand, positions in (("a", op.a, op.m), ("b", op.b, op.n)):
+    for side, positions in _lines(op):
+        operand = op.operand(side)
         elements = positions * op.k
         if op.conv is not None and op.conv.operand == side and accelerator.implicit_im2col:
             whole = (op.k, positions) if op.stage is Stage.WU else (positions, op.k)

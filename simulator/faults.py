@@ -14,7 +14,7 @@ from simulator.layout import banking, operand_words, plane_bytes, result_words, 
 from simulator.schedule import Engine
 from simulator.vector_operations import VectorOperation
 
-__all__ = ["NOT_ZERO", "buffers_of", "fault", "known_bankings", "limits_of"]
+__all__ = ["NOT_ZERO", "buffers_of", "fault", "known_bankings", "limits_of", "opcodes_of"]
 
 _SIDES: tuple[Literal["a", "b"], ...] = ("a", "b")
 
@@ -47,7 +47,7 @@ def fault(data: bytes, accelerator: Accelerator, dispatched: Mapping[Engine, int
     for key, width in layout_of(opcode).items():
         get[key] = bits & (1 << width) - 1
         bits >>= width
-    if bits or (opcode is Opcode.VECTOR and get["operation"] >= len(VectorOperation)):
+    if bits or opcode not in opcodes_of(accelerator) or (opcode is Opcode.VECTOR and get["operation"] >= len(VectorOperation)):
         return Fault.OPCODE
     if _size(opcode, get):
         return Fault.SIZE
@@ -65,6 +65,11 @@ def fault(data: bytes, accelerator: Accelerator, dispatched: Mapping[Engine, int
     if any(get[f"wait_{engine.value}"] > dispatched.get(engine, 0) for engine in Engine):
         return Fault.TOKEN
     return Fault.NONE
+
+
+def opcodes_of(accelerator: Accelerator) -> set[Opcode]:
+    """The machine's opcodes: where operands are integers there is no optimizer."""
+    return set(Opcode) - ({Opcode.UPDATE} if accelerator.pe.format == "int8" else set())
 
 
 def _size(opcode: Opcode, get: dict[str, int]) -> bool:

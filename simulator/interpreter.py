@@ -18,6 +18,7 @@ from simulator.image import Bytes, bytes_of, entry_bytes, operand_element, resul
 from simulator.layout import (
     Banking,
     banking,
+    bus_bytes,
     entries_of_line,
     lines_of_bank,
     operand_words,
@@ -33,7 +34,10 @@ from workloads.sparsity import DENSE, NM, Pattern
 __all__ = ["Registers", "interpret"]
 
 
-def interpret(data: bytes, memory: Bytes, accelerator: Accelerator, registers: Registers = Registers()) -> Counters:
+_ZERO = Registers()
+
+
+def interpret(data: bytes, memory: Bytes, accelerator: Accelerator, registers: Registers = _ZERO) -> Counters:
     """Run a binary program on `memory`, in place; returns what it did, as the machine counts it (END is not counted).
 
     Raises ValueError for bytes that are no program, GoldenError for a program that the machine must not be given.
@@ -100,7 +104,7 @@ class _Machine:
             case Opcode.LOAD_A | Opcode.LOAD_B:
                 self._load_operand("a" if word.opcode is Opcode.LOAD_A else "b", get)
             case Opcode.LOAD_WORK:
-                self.planes.write(get["slot"], get["plane"], self._rows_in(get).reshape(-1))
+                self._load_plane(get)
             case Opcode.ARRAY:
                 self._multiply(get)
             case Opcode.PRUNE:
@@ -139,6 +143,11 @@ class _Machine:
             self.hazards.write_memory(start, stop)
             self.memory[start:stop] = row
         self.counters.dram_write_bytes += get["rows"] * get["row_bytes"]
+
+    def _load_plane(self, get: dict[str, int]) -> None:
+        if get["rows"] > 1 and get["row_bytes"] % (bus := bus_bytes(self.accelerator)):
+            raise GoldenError(f"Rows of a work load must be whole beats of {bus} bytes, not {get['row_bytes']} bytes")
+        self.planes.write(get["slot"], get["plane"], self._rows_in(get).reshape(-1))
 
     # Operands and results
 

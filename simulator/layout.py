@@ -1,4 +1,4 @@
-"""How tiles lie in memory rows, on the bus and in the buffers: the numbers behind docs/machine.md, derived from the spec alone."""
+"""How tiles lie in memory rows, on the bus and in the buffers: the numbers of docs/machine.md, derived from the spec alone."""
 
 from enum import IntEnum
 from fractions import Fraction
@@ -10,6 +10,7 @@ from workloads.sparsity import NM, Pattern
 __all__ = [
     "Banking",
     "banking",
+    "burst_beats",
     "burst_slot",
     "bus_bytes",
     "bus_elements",
@@ -19,13 +20,16 @@ __all__ = [
     "operand_bytes",
     "result_bytes",
     "operand_banks",
+    "operand_slot_bytes",
     "operand_words",
     "pitch",
     "plane_bytes",
     "plane_word_bytes",
     "power_of_two",
     "result_places",
+    "result_slot_bytes",
     "result_words",
+    "transfer_complete",
     "word_elements",
 ]
 
@@ -58,6 +62,18 @@ def burst_slot(accelerator: Accelerator) -> Fraction:
     dram, clock = accelerator.dram, accelerator.clock_hz
     rate = Fraction(dram.burst_bytes * clock, dram.bytes_per_second)
     return max(rate, Fraction(dram.latency_cycles(clock), dram.outstanding))
+
+
+def burst_beats(accelerator: Accelerator) -> int:
+    """Beats of a burst on the bus; at least one."""
+    return ceil_div(accelerator.dram.burst_bytes, bus_bytes(accelerator))
+
+
+def transfer_complete(accelerator: Accelerator, runs: int, run_bytes: int) -> int:
+    """Cycles from the grant of the port until a transfer of `runs` runs is complete: the last burst's data are there, or its
+    write is answered. Where the memory is far slower than the bus that is before the port is free again."""
+    dram, clock = accelerator.dram, accelerator.clock_hz
+    return dram.last_request(runs, run_bytes, clock) + burst_beats(accelerator) + dram.latency_cycles(clock)
 
 
 def pitch(accelerator: Accelerator, row_bytes: Any) -> Any:
@@ -125,8 +141,17 @@ def operand_bytes(
     """Bytes of a slot that a tile of `lines` x `k` takes up: whole words of every bank, values only."""
     how = banking(dataflow, side)
     entries = lines_of_bank(accelerator, how, lines) * entries_of_line(accelerator, how, pattern, k, kept=kept)
-    words = ceil_div(entries, word_elements(accelerator))
-    return words * (operand_banks(accelerator) * word_elements(accelerator) * accelerator.pe.number.operand_bits // 8)
+    return ceil_div(entries, word_elements(accelerator)) * _operand_word_bytes(accelerator)
+
+
+def operand_slot_bytes(accelerator: Accelerator, side: Literal["a", "b"]) -> int:
+    """Bytes of a slot of an operand buffer, of which a tile may take up all."""
+    return operand_words(accelerator, side) * _operand_word_bytes(accelerator)
+
+
+def _operand_word_bytes(accelerator: Accelerator) -> int:
+    """A word of every bank."""
+    return operand_banks(accelerator) * word_elements(accelerator) * accelerator.pe.number.operand_bits // 8
 
 
 def result_places(accelerator: Accelerator) -> int:
@@ -144,7 +169,17 @@ def result_bytes(accelerator: Accelerator, dataflow: Dataflow, m: Any, n: Any) -
     """Bytes of a slot that an m x n tile of sums takes up."""
     u, v = (n, m) if dataflow is Dataflow.IS else (m, n)
     words = ceil_div(u, result_places(accelerator)) * ceil_div(v, accelerator.array.cols)
-    return words * (accelerator.array.cols * result_places(accelerator) * accelerator.pe.number.accumulator_bits // 8)
+    return words * _result_word_bytes(accelerator)
+
+
+def result_slot_bytes(accelerator: Accelerator) -> int:
+    """Bytes of a slot of the result buffer, of which a tile may take up all."""
+    return result_words(accelerator) * _result_word_bytes(accelerator)
+
+
+def _result_word_bytes(accelerator: Accelerator) -> int:
+    """A word of every bank."""
+    return accelerator.array.cols * result_places(accelerator) * accelerator.pe.number.accumulator_bits // 8
 
 
 def plane_word_bytes(accelerator: Accelerator) -> int:

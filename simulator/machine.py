@@ -75,9 +75,11 @@ def run(program: Commands, accelerator: Accelerator, *, record_events: bool = Fa
 def _sequence(program: Commands, context: Context, queues: dict[Engine, Channel[Command | None]]) -> ProcessGenerator:
     env, held = context.env, context.held
     for command in program:
-        held.start(command.engine, int(env.now))
-        yield queues[command.engine].put(command)
-        held.stop(int(env.now))
+        room = queues[command.engine].put(command)
+        if not room.triggered:
+            held.start(command.engine, int(env.now))
+            yield room
+            held.stop(int(env.now))
         yield env.timeout(context.accelerator.sequencer.dispatch_cycles)
     for queue in queues.values():
         yield queue.put(None)

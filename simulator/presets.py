@@ -73,6 +73,7 @@ _MACHINE = {  # what no source gives for any of them: the same modelling assumpt
     "work_buffer.bank_bits": _assumed("wide enough for the vector unit, the updater and the pruner at full rate"),
     "pruner.latency": _assumed("one cycle to compare, one to pack"),
     "updater.latency": _assumed("four chained FP32 operations of four cycles"),
+    "updater.optimizers": _assumed("SGD with momentum, the optimizer of image classification; Adam costs a divider and a root"),
     "vector.latency": _assumed("two chained FP32 operations of four cycles"),
     "dram.latency_ns": _assumed("order of magnitude of a loaded memory controller"),
     "dram.outstanding": _assumed("enough bursts in flight to cover the latency at peak rate"),
@@ -97,7 +98,7 @@ _SAT = Preset(
         pruner=Pruner(lanes=32, latency=2),
         updater=Updater(lanes=32, latency=16),
         vector=VectorUnit(lanes=32, latency=8),
-        dram=Dram(bytes_per_second=19_200_000_000, latency_ns=100, burst_bytes=64, outstanding=64),
+        dram=Dram(bytes_per_second=19_200_000_000, latency_ns=100, burst_bytes=128, outstanding=64),
         sequencer=Sequencer(dispatch_cycles=1, queue_depth=32, token_latency=1),
     ),
     about="SAT of arXiv:2309.13015 on a Xilinx VCU1525: 32x32 value-serial N:M PEs, FP16 x FP16 + FP32",
@@ -129,7 +130,7 @@ _SAT = Preset(
             "dram.bytes_per_second": _assumed(
                 "one of the board's four DDR4-2400 channels, 19.2 GB/s; how many SAT uses is unknown"
             ),
-            "dram.burst_bytes": _assumed("BL8 on a 64-bit DDR4 channel"),
+            "dram.burst_bytes": _assumed("one beat of a 1,024-bit bus at 200 MHz; two BL8 bursts of a 64-bit DDR4 channel"),
         }
     ),
 )

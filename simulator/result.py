@@ -45,7 +45,8 @@ class EngineTime:
     """One engine's account of the run. A stall's cause is the engine whose token it waited for, or whose full queue held up
     the sequencer before it came to this engine's next command; or:
 
-    "command": the sequencer's own dispatch; "port": the memory port served another; "drained": no more work.
+    "command": the sequencer's own dispatch; "port": the memory port served another; "drained": no more work. The array waits
+    for "array", itself, where it takes up partial sums, and where results of an output-stationary command still shift out.
     """
 
     busy: int = 0

@@ -68,6 +68,7 @@ class Load:
     run_bytes: int
     waits: tuple[Wait, ...]
     tile: Tile | None = None  # the part of the GEMM's operand; None for work tiles
+    plane: int = 0  # of a work slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,7 @@ class Multiply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prune:
-    """Top-N of M over `elements` elements of a slot, in place: packed values and indices replace them."""
+    """Top-N of M over `elements` elements of a slot: in an operand buffer in place, in the work buffer from plane to planes."""
 
     op: int
     buffer: Literal["a", "b", "work"]
@@ -99,37 +100,52 @@ class Prune:
     pattern: NM
     waits: tuple[Wait, ...]
     tile: Tile | None = None
+    across: bool = False  # groups lie down the rows in memory, not along them
+    row_elements: int = 0  # of a work plane: elements of a row; 0: not known
+    source: int = 0  # planes of a work slot
+    values: int = 0
+    indices: int = 0
 
     engine = Engine.PRUNE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """The optimizer step on `elements` elements of a work slot."""
+    """The optimizer step on `elements` elements of a work slot's planes."""
 
     op: int
     slot: int
     elements: int
     waits: tuple[Wait, ...]
+    weight: int = 0
+    velocity: int = 0
+    gradient: int = 0
+    copy: int = 0  # the new weights in operand format
+    mask: int = 0
+    masked: bool = False
 
     engine = Engine.UPDATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vector:
-    """`work` element operations on a work slot."""
+    """`work` element operations on a work slot's planes."""
 
     op: int
     slot: int
     work: int
     waits: tuple[Wait, ...]
+    operation: str = ""  # the workload's name of it
+    x: int = 0
+    y: int = 0
+    out: int = 0
 
     engine = Engine.VECTOR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """Write a slot's results to memory, rounded to the result format."""
+    """Write a slot's results to memory: sums rounded to the result format, a work plane's bytes, or what a Prune packed."""
 
     op: int
     engine: Literal[Engine.STORE_C, Engine.STORE_WORK]
@@ -138,6 +154,10 @@ class Store:
     run_bytes: int
     waits: tuple[Wait, ...]
     tile: Tile | None = None
+    plane: int = 0  # of a work slot
+    pattern: NM | None = None  # of packed entries: their values in `plane`, their indices in `indices`
+    indices: int = 0
+    entries: int = 0
 
 
 Command: TypeAlias = Load | Multiply | Prune | Update | Vector | Store

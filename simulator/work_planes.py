@@ -61,7 +61,9 @@ class WorkPlanes:
         slot, elements, pattern = get["slot"], get["elements"], NM(get["keep"], get["group"])
         if elements % get["row_elements"]:
             raise GoldenError(f"Field 'elements' must be whole rows of {get['row_elements']}, not {elements}")
-        element = operand_element(self.accelerator.pe.number)
+        lanes, element = self.accelerator.pruner.lanes, operand_element(self.accelerator.pe.number)
+        if get["across"] and get["row_elements"] % lanes:
+            raise GoldenError(f"Field 'row_elements' must be whole beats of {lanes} lanes, not {get['row_elements']}")
         matrix = self.read(slot, get["source"], element, elements).reshape(-1, get["row_elements"])
         if matrix.shape[0 if get["across"] else 1] % pattern.group:
             raise GoldenError(f"Matrix of {matrix.shape} must split into groups of {pattern.group} along its reduction")
@@ -100,7 +102,7 @@ class WorkPlanes:
         self.counters.vector_operations += elements
 
     def rows(self, get: dict[str, int]) -> Bytes:
-        """What a STORE_WORK writes: rows of a plane as they are, or packed entries from a plane of values and one of indices."""
+        """What a STORE_WORK writes: rows of a plane as they are, or entries packed from its values and a plane of indices."""
         number, slot, rows = self.accelerator.pe.number, get["slot"], get["rows"]
         if not get["kept"]:
             return self.read(slot, get["plane"], Element.INT8, rows * get["row_bytes"]).view(np.uint8).reshape(rows, -1)

@@ -25,7 +25,7 @@ def fat_buffer() -> Buffer:
 def wide_machine(pe: Pe, rows: int, cols: int, *, double: bool, **fields) -> Accelerator:
     """An array whose buffers never make it wait, on an all but ideal memory."""
     plain = {f"{name}_buffer": fat_buffer() for name in ("a", "b", "c", "work")} | {
-        "dram": Dram(bytes_per_second=10**15, latency_ns=1, burst_bytes=64, outstanding=2**20),
+        "dram": Dram(bytes_per_second=64 * 10**9, latency_ns=1, burst_bytes=64, outstanding=2**20),
         "sequencer": Sequencer(dispatch_cycles=1, queue_depth=64, token_latency=1),
     }
     array = Array(rows=rows, cols=cols, dataflows=tuple(Dataflow), double_buffered=double)
@@ -86,7 +86,7 @@ def accelerators(draw, number=None, kib=(1, 2, 8)):
         updater=Updater(lanes=draw(st.integers(1, 4)), latency=draw(st.integers(1, 20))),
         vector=VectorUnit(lanes=draw(st.integers(1, 4)), latency=draw(st.integers(1, 9))),
         dram=Dram(
-            bytes_per_second=draw(st.sampled_from((50_000_000, 1_000_000_000, 10**14))),
+            bytes_per_second=draw(st.sampled_from((50_000_000, 1_000_000_000, 10**10))),
             latency_ns=draw(st.sampled_from((1, 30, 500))),
             burst_bytes=draw(st.sampled_from((1, 32, 64))),
             outstanding=draw(st.sampled_from((1, 3, 64))),

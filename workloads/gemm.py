@@ -151,6 +151,11 @@ class Gemm:
         """The operand on a side."""
         return self.a if side == "a" else self.b
 
+    def lines_fastest(self, side: Literal["a", "b"]) -> bool:
+        """Whether an operand's lines (A's m, B's n), not its reduction, follow one another in memory: both operands of weight
+        gradients, and the weights of data gradients. So W[O][I], X[P][I] and dY[P][O] are one matrix each for all readers."""
+        return self.stage is Stage.WU or (self.stage is Stage.BP and self.operand(side).role is Role.WEIGHT)
+
     @property
     def pattern(self) -> Pattern:
         """The pattern that shortens the reduction."""

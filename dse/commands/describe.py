@@ -2,8 +2,8 @@
 
 from rich.table import Table
 
-from dse.commands.options import AcceleratorArg, Set, out, settings_from
-from dse.point import make_point, trace_of
+from dse.commands.options import AcceleratorArg, Set, accelerator_of, out
+from dse.point import trace_of
 from dse.render import print_accelerator, si
 from dse.space import read_space, shipped_spaces
 from simulator.presets import PRESETS
@@ -50,5 +50,4 @@ def list_command() -> None:
 
 def show_command(accelerator: AcceleratorArg, changes: Set = None) -> None:
     """Show every field of an accelerator, and whether it is sourced or assumed. Example: `dse show sat-vcu1525`"""
-    settings = settings_from(accelerator, {"workload": "resnet18", "method": "dense"}, changes)
-    print_accelerator(out, make_point(settings).accelerator)
+    print_accelerator(out, accelerator_of(accelerator, changes))

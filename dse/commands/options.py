@@ -10,7 +10,9 @@ from rich.console import Console
 
 from dse.config import ConfigError, parse_value
 from dse.folder import SweepFolder
+from dse.point import make_point
 from dse.store import StoreError
+from simulator.arch import Accelerator
 from workloads.zoo import zoo_names
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Batch",
     "Method",
     "Set",
+    "accelerator_of",
     "check_writable",
     "err",
     "natural",
@@ -83,6 +86,11 @@ def settings_from(
         path = name if name.startswith(("accelerator.", "mapping.")) else f"accelerator.{name}"
         settings[path] = parse_value(value)
     return settings
+
+
+def accelerator_of(accelerator: str, changes: list[str] | None) -> Accelerator:
+    """The machine alone that an argument and its changes name. Raises ConfigError."""
+    return make_point(settings_from(accelerator, {"workload": "resnet18", "method": "dense"}, changes)).accelerator
 
 
 def status(text: str) -> AbstractContextManager[object]:

@@ -1,27 +1,32 @@
 """The array: busy for a Multiply's closed form; its results are complete a tail later."""
 
-from collections.abc import Generator
 from dataclasses import fields
-from typing import Any
 
-import simpy
-
-from simulator.engines.frame import Context
+from simulator.arch import Dataflow
+from simulator.engines.frame import Context, Timing
 from simulator.schedule import Multiply
 from simulator.timing import MultiplyTime, multiply_time
 
 __all__ = ["multiply"]
 
 
-def multiply(context: Context, command: Multiply) -> Generator[simpy.Event, Any, tuple[int, int]]:
-    """One tile: as many folds as it needs, for each entry of its batch."""
-    tile = command.tile
+def multiply(context: Context, command: Multiply) -> Timing:
+    """One tile: as many folds as it needs, for each entry of its batch.
+
+    The c buffer has one write port, so that a WS or IS command starts a cycle after an OS command before it is complete.
+    """
+    tile, now = command.tile, int(context.env.now)
     batch, m, n, k = len(tile.batch), len(tile.m), len(tile.n), len(tile.k)
     shape = (command.dataflow, m, n, k, command.pattern, command.sparse, command.accumulate)
     if (time := context.known.get(shape)) is None:
         time = context.known[shape] = _whole(multiply_time(context.accelerator, *shape))
     occupancy = batch * time.occupancy
-    yield context.env.timeout(occupancy)
+    complete = occupancy + time.tail
+    free = None
+    if command.dataflow is Dataflow.OS:
+        context.shifted_out = now + complete
+    elif context.shifted_out >= now:
+        free = context.env.timeout(context.shifted_out + 1 - now)
     dense = batch * m * n * k
     macs = dense * command.pattern.density
     assert macs.denominator == 1
@@ -35,7 +40,7 @@ def multiply(context: Context, command: Multiply) -> Generator[simpy.Event, Any,
     causes.bandwidth += batch * time.bandwidth
     causes.shift += batch * time.shift
     causes.fill += batch * time.fill
-    return occupancy, time.tail
+    return occupancy, complete, free
 
 
 def _whole(time: MultiplyTime) -> MultiplyTime:

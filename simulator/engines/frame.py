@@ -1,6 +1,6 @@
 """What every engine does: take the next command, wait for its tokens, work, and keep account of each cycle."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -16,7 +16,7 @@ from simulator.schedule import Command, Engine
 from simulator.timing import MultiplyTime
 from workloads.sparsity import Pattern
 
-__all__ = ["Context", "Held", "Work", "engine"]
+__all__ = ["Context", "Held", "Timing", "Work", "engine"]
 
 MultiplyShape: TypeAlias = tuple[Dataflow, int, int, int, Pattern, Literal["a", "b"], bool]
 
@@ -60,13 +60,21 @@ class Context:
     known: dict[MultiplyShape, MultiplyTime] = field(
         default_factory=dict[MultiplyShape, MultiplyTime]
     )  # closed forms evaluated
+    transfers: dict[tuple[int, int], tuple[int, int]] = field(
+        default_factory=dict[tuple[int, int], tuple[int, int]]
+    )  # likewise
     held: Held = field(default_factory=Held)
     events: list[Event] | None = None  # None: don't record
+    shifted_out: int = -1  # when the last output-stationary command so far is complete
     end: int = 0  # when the last command so far is finished
 
 
-Work = Callable[[Context, Any], Generator[simpy.Event, Any, tuple[int, int]]]
-"""Does a command: yields until the engine can take the next, returns (busy cycles, cycles until the result is complete)."""
+Timing: TypeAlias = tuple[int, int, simpy.Event | None]
+"""Of a command whose tokens are there: for how many cycles it keeps the engine busy; how many cycles from its start its result
+is complete, which may be before the engine is free; and what it waits for before it starts, if anything."""
+
+Work = Callable[[Context, Any], Timing]
+"""Counts a command and times it; called in the cycle in which its tokens are visible."""
 
 
 def engine(name: Engine, queue: Channel[Command | None], context: Context, work: Work) -> ProcessGenerator:
@@ -74,6 +82,7 @@ def engine(name: Engine, queue: Channel[Command | None], context: Context, work:
     env, progress, time = context.env, context.progress, context.times[name]
     account = _Account(time)
     finished = 0  # when its last command is complete: results come in order
+    unfree = Engine.ARRAY.value if name is Engine.ARRAY else "port"
     while True:
         before = context.held.by_engine(int(env.now))
         command: Command | None = yield from queue.get()
@@ -81,27 +90,33 @@ def engine(name: Engine, queue: Channel[Command | None], context: Context, work:
             break
         use = context.ops[command.op]
         stalls = use.array_stalls if name is Engine.ARRAY else None
-        for full, cycles in context.held.by_engine(int(env.now)).items():
-            account.stall(full.value, account.until + cycles - before.get(full, 0), stalls)
-        account.stall("command", int(env.now), stalls)
+        if (now := int(env.now)) > account.until:
+            for full, cycles in context.held.by_engine(now).items():
+                account.stall(full.value, account.until + cycles - before.get(full, 0), stalls)
+            account.stall("command", now, stalls)
         for token in command.waits:
             if progress[token.engine].visible < token.commands:
                 yield progress[token.engine].reached(token.commands)
                 account.stall(token.engine.value, int(env.now), stalls)
-        busy, tail = yield from work(context, command)
-        now = int(env.now)
-        account.stall("port", now - busy, stalls)
-        account.work(busy, now)
-        finished = max(finished, now + tail)
-        progress[name].finish(finished - now)
+        busy, complete, free = work(context, command)
+        if free is not None:
+            yield free
+            account.stall(unfree, int(env.now), stalls)
+        start = int(env.now)
+        finished = max(finished, start + complete)
+        progress[name].finish(finished - start)
+        yield env.timeout(busy)
+        until = start + busy
+        account.work(busy, until)
+        end = max(finished, until)
         use.busy[name] = use.busy.get(name, 0) + busy
-        if use.start < 0 or now - busy < use.start:
-            use.start = now - busy
-        use.end = max(use.end, finished)
-        context.end = max(context.end, finished)
+        if use.start < 0 or start < use.start:
+            use.start = start
+        use.end = max(use.end, end)
+        context.end = max(context.end, end)
         context.counters.commands += 1
         if context.events is not None:
-            context.events.append(Event(name, command.op, now - busy, now))
+            context.events.append(Event(name, command.op, start, until))
 
 
 class _Account:

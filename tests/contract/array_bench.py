@@ -15,9 +15,7 @@ OUTPUTS = (
     "column_request",
     "sums_request",
     "results",
-    "drained",
-    "done_results",
-    "done_drained",
+    "done",
 )
 
 

@@ -9,6 +9,7 @@ from rtl.array_ports import column_request, command_layout, encode, row_request,
 from rtl.pe import operand_layout, product_cycles
 from simulator.arch import Accelerator, Dataflow
 from simulator.arithmetic import accumulator_dtype, compress, multiply_dense, multiply_sparse
+from simulator.layout import Banking, banking, result_places
 from simulator.timing import multiply_time
 from workloads.sparsity import NM
 
@@ -67,6 +68,8 @@ def random_job(accelerator, rng, dataflow, pattern, m, n, k, number):
     what = (dataflow, m, n, k, pattern, sparse, accumulate)
     place = number % SLOTS
     fields = encode(accelerator, *what) | {"a_slot": place, "b_slot": (place + 5) % SLOTS, "c_slot": (place + 9) % SLOTS}
+    # Any strides will do here: requests must say what docs/machine.md says of them.
+    fields |= {"a_stride": int(rng.integers(1, 4000)), "b_stride": int(rng.integers(1, 4000)), "c_stride": int(rng.integers(1, 40))}
     return Job(
         fields,
         what,
@@ -95,23 +98,21 @@ class Surroundings:
             "column_request": (column_request(accelerator), self.cols),
             "sums_request": (sum_request(accelerator), self.cols),
             "results": (sum_write(accelerator), self.cols),
-            "drained": (sum_write(accelerator), self.cols),
         }
         self.command, self.operand = command_layout(accelerator), operand_layout(pe)
         self.places = {"a": {}, "b": {}, "c": {}}
         self.next, self.cycle, self.idle = 0, 0, 0
-        self.pending = {False: [], True: []}  # accepted, not done; by whether results drain
+        self.pending, self.drained_at = [], 0  # accepted, not done; cycle in which the last OS command is done
         widest = max(self.rows, self.cols) * max(self.operand.size, 32)
         self.junk = int.from_bytes(np.random.default_rng(99).bytes(widest // 8 + 16), "little")
-        self.both_write = 0  # cycles in which a column's results and drained sums come at once
 
     @property
     def finished(self):
-        return self.next == len(self.jobs) and not any(self.pending.values())
+        return self.next == len(self.jobs) and not self.pending
 
     def offer(self):
-        """The command port of this cycle."""
-        offered = self.next < len(self.jobs) and self.cycle >= self.idle
+        """The command port of this cycle. A WS or IS command waits until the OS commands before it are done."""
+        offered = self.next < len(self.jobs) and self.cycle >= self._earliest(self.next)
         payload = pack(self.command, self.jobs[self.next].fields) if offered else 0
         return {"valid": int(offered), "payload": payload}
 
@@ -120,30 +121,37 @@ class Surroundings:
         answers = {"row_data": self._operands(outputs, "row_request"), "column_data": self._operands(outputs, "column_request")}
         if product_cycles(self.pe):
             answers["sums_data"] = self._sums(outputs["sums_request"])
-        for port in ("results", "drained"):
-            self._writes(port, outputs[port])
+        self._writes(outputs["results"])
         if not product_cycles(self.pe):  # the c buffer then shows what is written in the same cycle
             answers["sums_data"] = self._sums(outputs["sums_request"])
-        layout = self.layouts["results"][0]
-        each = range(0, self.cols * layout.size, layout.size)
-        self.both_write += any(outputs["results"] >> at & outputs["drained"] >> at & 1 for at in each)
+        self._one_port(outputs)
         self._commands(offered, outputs)
         self.cycle += 1
         return answers
 
     def _commands(self, offered, outputs):
-        for port, drains in (("done_results", False), ("done_drained", True)):
-            if outputs[port]:
-                job = self.pending[drains].pop(0)
-                job.done = self.cycle
+        if outputs["done"]:
+            self.pending.pop(0).done = self.cycle
         if offered["valid"] and outputs["ready"]:
             job = self.jobs[self.next]
             job.accepted = self.cycle
             for name in "abc":
                 self.places[name][job.fields[f"{name}_slot"]] = job
-            self.pending[job.what[0] is Dataflow.OS].append(job)
+            self.pending.append(job)
+            if job.what[0] is Dataflow.OS:
+                self.drained_at = self.cycle + 1 + sum(job.times)
             self.next += 1
             self.idle = self.cycle + 1 + self.pauses.get(self.next, 0)
+
+    def _earliest(self, number):
+        """Cycle in which the command is offered, as far as is known."""
+        return self.idle if self.jobs[number].what[0] is Dataflow.OS else max(self.idle, self.drained_at)
+
+    def _one_port(self, outputs):
+        """A row and the column of its number never ask one buffer at once: a bank has one read port."""
+        rows = {i: ask["operand_b"] for i, ask in self._each("row_request", outputs["row_request"]) if ask}
+        columns = {i: 1 - ask["operand_a"] for i, ask in self._each("column_request", outputs["column_request"]) if ask}
+        assert not rows.items() & columns.items(), (self.cycle, rows, columns)
 
     def _each(self, port, bits):
         layout, count = self.layouts[port]
@@ -154,7 +162,7 @@ class Surroundings:
     def _operands(self, outputs, port):
         total = self._junk(self.layouts[port][1] * self.operand.size)
         for i, ask in self._each(port, outputs[port]):
-            answer = self._operand(ask, port) if ask else None
+            answer = self._operand(i, ask, port) if ask else None
             if answer is not None:
                 total = self._replace(total, answer, i * self.operand.size, self.operand.size)
         return total
@@ -167,9 +175,9 @@ class Surroundings:
     def _replace(total, value, at, bits):
         return total & ~(((1 << bits) - 1) << at) | value << at
 
-    def _operand(self, ask, port):
+    def _operand(self, number, ask, port):
         name = ("b" if ask["operand_b"] else "a") if port == "row_request" else ("a" if ask["operand_a"] else "b")
-        job = self.places[name][ask["place"]]
+        job = self.places[name][ask["slot"]]
         held, pattern = (job.a if name == "a" else job.b), job.what[4]
         assert bool(ask["kept"]) == (held["index"] is not None)
         values, index = held["values"], held["index"]
@@ -178,6 +186,7 @@ class Surroundings:
         if ask["line"] >= len(values) or at[0] >= values.shape[1]:
             return None
         at = [x for x in at if x < values.shape[1]]
+        self._entry(number, ask, name, job, depth)
         if ask.get("word"):
             if ask["register"] >= len(at):
                 return None
@@ -189,13 +198,35 @@ class Surroundings:
             fields["index"] = index[ask["line"], at]
         return pack(self.operand, fields)
 
+    def _entry(self, number, ask, name, job, depth):
+        """The bank and the first entry, by docs/machine.md."""
+        line, step, stride = ask["line"], ask["step"], job.fields[f"{name}_stride"]
+        j = ask["register"] if ask.get("word") else ask["beat"] * self.pe.lanes if ask["kept"] else 0
+        match banking(job.what[0], name):
+            case Banking.LINE_ROWS:
+                bank, entry = line % self.rows, line // self.rows * stride + step * depth + j
+            case Banking.LINE_COLS:
+                bank, entry = line % self.cols, line // self.cols * stride + step * depth + j
+            case Banking.STEP_ROWS:
+                bank, entry = step % self.rows, line * stride + step // self.rows * depth + j
+        assert (number, ask["entry"]) == (bank, entry), (job.what, name, ask)
+
+    def _sum(self, number, ask):
+        """The bank, word and place, by docs/machine.md."""
+        job, places = self.places["c"][ask["slot"]], result_places(self.accelerator)
+        fold, u = ask["v"] // self.cols, ask["u"]
+        word = u // places * job.fields["c_stride"] + fold
+        got = (number, ask["word"], ask["place"])
+        assert got == (ask["v"] % self.cols, word, (u + fold) % places), (job.what, ask)
+
     def _where(self, ask):
-        job = self.places["c"][ask["place"]]
+        job = self.places["c"][ask["slot"]]
         return job, (ask["v"], ask["u"]) if ask["swapped"] else (ask["u"], ask["v"])
 
-    def _writes(self, port, bits):
-        for _, write in self._each(port, bits):
+    def _writes(self, bits):
+        for i, write in self._each("results", bits):
             if write:
+                self._sum(i, write)
                 job, at = self._where(write)
                 job.c[at] = write["sum"]
                 job.written[at] += 1
@@ -208,6 +239,7 @@ class Surroundings:
             if ask:
                 job, at = self._where(ask)
                 if all(x < size for x, size in zip(at, job.c.shape, strict=True)):
+                    self._sum(i, ask)
                     total = self._replace(total, int(job.c[at]), i * width, width)
         return total
 
@@ -221,7 +253,9 @@ class Surroundings:
             assert job.last_write <= job.done, label
             if number + 1 < len(self.jobs) and not self.pauses.get(number + 1):
                 took = self.jobs[number + 1].accepted - job.accepted
-                assert took == occupancy, f"{label} takes {took}, not {occupancy}"
+                waits = dataflow is Dataflow.OS and self.jobs[number + 1].what[0] is not Dataflow.OS
+                wanted = occupancy + 1 + tail if waits else occupancy
+                assert took == wanted, f"{label} takes {took}, not {wanted}"
             wrong = np.argwhere(job.c != job.want)
             assert not len(wrong), f"{label}: {len(wrong)} of {job.c.size} wrong, first {wrong[0]}"
             parts = 1

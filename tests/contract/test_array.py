@@ -21,9 +21,10 @@ from rtl_kit import NativeModel, run_cocotb  # noqa: E402
 from rtl_kit.toolchain import ports_of  # noqa: E402
 
 from rtl.array import Array  # noqa: E402
-from rtl.array_ports import encode  # noqa: E402
+from rtl.array_ports import check_array, encode  # noqa: E402
 from rtl.emit import check, verilog_of  # noqa: E402
-from simulator.arch import Accelerator, Buffer, Dataflow, Pe  # noqa: E402
+from simulator.arch import Accelerator, Buffer, Dataflow, Dram, Pe  # noqa: E402
+from simulator.presets import PRESETS  # noqa: E402
 from simulator.timing import multiply_time  # noqa: E402
 from workloads.sparsity import DENSE, NM  # noqa: E402
 
@@ -39,7 +40,8 @@ def machine(name, rows, cols, *, group=8, lanes=1, multiply=1, lag=2, interleave
         interleave=interleave,
     )
     buffers = {f"{x}_buffer": Buffer(bytes=2**21, banks=64, bank_bits=2**16, slots=SLOTS) for x in "abc"}
-    return wide_machine(pe, rows, cols, double=True, **buffers)
+    dram = Dram(bytes_per_second=1_600_000_000)  # some results a beat: several places in a word of the result buffer
+    return wide_machine(pe, rows, cols, double=True, dram=dram, **buffers)
 
 
 class Bench:
@@ -176,12 +178,12 @@ def test_reset_in_mid_command():
         restart = False
         array.cycle({"en": 1, "rst": 1})
         quiet = [array.cycle({"en": 1}) for _ in range(cut % 2 * 60)]  # at once, or later
-        silent = ("row_request", "column_request", "sums_request", "results", "drained")
+        silent = ("row_request", "column_request", "sums_request", "results")
         for outputs in quiet:
             for port in silent:
                 layout, count = Surroundings(accelerator, []).layouts[port]
                 assert not any(outputs[port] >> (i * layout.size) & 1 for i in range(count)), port
-            assert not outputs["done_results"] | outputs["done_drained"] | outputs["started"]
+            assert not outputs["done"] | outputs["started"]
         jobs = jobs_of(accelerator, 3, seed=1000 + cut, largest=6)
         surroundings = Surroundings(accelerator, jobs)
         array.run(surroundings, restart=False)
@@ -220,7 +222,7 @@ def test_the_docstring_example():
     surroundings, seen, step = Surroundings(MACHINES[name], [job]), [], Surroundings.step
 
     def record(offered, outputs):
-        seen.append((outputs["row_request"] & 1, outputs["drained"] & 1, outputs["done_drained"], outputs["ready"]))
+        seen.append((outputs["row_request"] & 1, outputs["results"] & 1, outputs["done"], outputs["ready"]))
         return step(surroundings, offered, outputs)
 
     surroundings.step = record
@@ -242,22 +244,21 @@ def test_a_sum_waits_for_the_c_buffer():
     surroundings.check()
 
 
-def test_results_and_drained_sums_come_at_once():
-    """Why there are two write ports: a short WS command after an OS one with a long way out."""
-    name = "bf16-3x2"
-    accelerator = MACHINES[name]
-    rng = np.random.default_rng(6)
-    cases = [(Dataflow.OS, 9, 9, 4), (Dataflow.WS, 9, 2, 3)] * 3
-    jobs = [random_job(accelerator, rng, flow, DENSE, m, n, k, number) for number, (flow, m, n, k) in enumerate(cases)]
-    surroundings = Surroundings(accelerator, jobs)
-    bench(name).run(surroundings)
-    surroundings.check()
-    assert surroundings.both_write > 0
-
-
 @pytest.mark.parametrize("name", ["int8-2x2", "fp16-2x2", "int8-1x1-plain"])
 def test_text_is_sound(name: str):
     check(verilog_of(Array(MACHINES[name]), "array"), "array")
+
+
+def test_presets_are_arrays_that_can_be_built():
+    """Their buffers' ports are wide enough, and not by more than the test below takes away."""
+    for name in ("sat-vcu1525", "edge-int8", "a100-like-sm"):
+        accelerator = PRESETS[name].accelerator
+        check_array(accelerator)
+        for buffer in ("a_buffer", "b_buffer"):
+            banks = getattr(accelerator, buffer).banks - 1
+            narrow = dataclasses.replace(getattr(accelerator, buffer), banks=banks)
+            with pytest.raises(ValueError, match="must move"):
+                check_array(dataclasses.replace(accelerator, **{buffer: narrow}))
 
 
 def test_arrays_that_are_not_this_one():

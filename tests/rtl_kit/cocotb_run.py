@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from rtl_kit.toolchain import built, environment, ports_of, tail
+from rtl.native.toolchain import built, environment, ports_of, tail
 
 __all__ = ["run_cocotb"]
 

@@ -10,8 +10,8 @@ from rtl_kit.require import need_rtl
 
 need_rtl()
 
+from rtl.native.toolchain import ports_of  # noqa: E402
 from rtl_kit import NativeModel, run_cocotb  # noqa: E402
-from rtl_kit.toolchain import ports_of  # noqa: E402
 
 # As Yosys writes it: one port a line, two spaces before it.
 VERILOG = """

@@ -15,12 +15,10 @@ from dataflows.compile import compile_workload, prepared
 from dataflows.mapping import Mapping
 from dataflows.select import choose
 from dataflows.tiling import tiles
-from simulator import machine as module
 from simulator.arch import Dataflow, Pe
-from simulator.engines.array import multiply
 from simulator.machine import run
 from simulator.result import EngineTime
-from simulator.schedule import Engine, Multiply, UnsupportedError
+from simulator.schedule import Engine, UnsupportedError
 from simulator.timing import multiply_time
 from workloads.gemm import Gemm
 from workloads.graph import Workload
@@ -219,17 +217,3 @@ class TestTheChecksBite:
         result.ops[0].cycles -= 1
         with pytest.raises(ValueError, match=f"must add up to {result.cycles} cycles, not {result.cycles - 1}"):
             replace(result)
-
-    def test_array_timing(self, monkeypatch):
-        """An array that reports fewer cycles than it took leaves a gap in its own account."""
-
-        def short(context, command: Multiply):
-            busy, tail = yield from multiply(context, command)
-            return busy - 1, tail
-
-        monkeypatch.setitem(module._WORK, Engine.ARRAY, short)
-        machine = wide_machine(Pe(), 2, 2, double=True)
-        program = compile_workload(Workload(name="w", batch=1, ops=(gemm(3, 4, 5),)), machine, Mapping())
-        commands = sum(isinstance(command, Multiply) for command in program)
-        result = run(program, machine)
-        assert result.engines[Engine.ARRAY].stalls["port"] == commands  # seen: the array never waits for the memory port

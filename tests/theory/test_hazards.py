@@ -6,7 +6,9 @@ compiler gave; the times come from the machine's events, plus the latency until 
 
 from collections import defaultdict
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
+from math import ceil, floor
 
 import pytest
 from hypothesis import Phase, assume, find, given, settings
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from strategies import accelerators, gemm, gemms, mappings, wide_machine, workloads
 
 from dataflows.compile import compile_workload, prepared
-from simulator.arch import Pe
+from simulator.arch import Dataflow, Pe
 from simulator.machine import run
 from simulator.schedule import Engine, Load, Multiply, Program, Prune, Store, UnsupportedError, Update, Vector, Wait
 from simulator.timing import multiply_time
@@ -26,19 +28,31 @@ DMA = (Engine.LOAD_A, Engine.LOAD_B, Engine.LOAD_WORK, Engine.STORE_C, Engine.ST
 
 
 def tail_of(command, accelerator):
-    """Cycles from the end of a command's event until its result is complete."""
+    """Cycles from the end of a command's event until its result is complete; a transfer's may be so before its end."""
     match command:
         case Load() | Store():
-            return accelerator.dram.latency_cycles(accelerator.clock_hz)
+            dram, clock, bus = accelerator.dram, accelerator.clock_hz, 4
+            while bus * clock < dram.bytes_per_second:
+                bus *= 2
+            slot = max(
+                Fraction(dram.burst_bytes * clock, dram.bytes_per_second), Fraction(latency(dram, clock), dram.outstanding)
+            )
+            bursts = command.runs * ceil(Fraction(command.run_bytes, dram.burst_bytes))
+            last_data = floor((bursts - 1) * slot) + ceil(Fraction(dram.burst_bytes, bus)) + latency(dram, clock)
+            return last_data - ceil(bursts * slot)
         case Multiply(tile=tile):
             shape = (len(tile.m), len(tile.n), len(tile.k), command.pattern, command.sparse, command.accumulate)
             return int(multiply_time(accelerator, command.dataflow, *shape).tail)
         case Prune():
-            return accelerator.pruner.latency
+            return 0
         case Update():
             return accelerator.updater.latency
         case Vector():
             return accelerator.vector.latency
+
+
+def latency(dram, clock):
+    return max(1, ceil(Fraction(dram.latency_ns * clock, 10**9)))
 
 
 def timed(commands, result, accelerator):
@@ -56,7 +70,7 @@ def timed(commands, result, accelerator):
 
 
 def slots_of(command):
-    """(buffer, slot, what the command does there), in a chain where only multiplications that share operands commute."""
+    """(buffer, slot, what the command does there), in a chain where only those that read commute. Work slots by plane."""
     match command:
         case Load(engine=Engine.LOAD_A):
             return [("a", command.slot, "write")]
@@ -66,10 +80,15 @@ def slots_of(command):
             return [("a", command.a_slot, "read"), ("b", command.b_slot, "read"), ("c", command.c_slot, "write")]
         case Store(engine=Engine.STORE_C):
             return [("c", command.slot, "read")]
-        case Prune():
+        case Prune(buffer="a" | "b"):
             return [(command.buffer, command.slot, "write")]
+        case Load():
+            return [("work", (command.slot, command.plane), "write")]
+        case Store():
+            planes = {command.plane, command.indices} if command.pattern else {command.plane}
+            return [("work", (command.slot, plane), "read") for plane in planes]
         case _:
-            return [("work", command.slot, "write")]
+            return [("work", (command.slot, plane), "write") for plane in range(8)]
 
 
 def check_slots(rows):
@@ -127,6 +146,16 @@ def check_port(rows):
         assert start >= end, "the port serves one at a time"
 
 
+def check_array(rows):
+    """The c buffer's one write port: WS and IS begin after what an output-stationary command shifts out."""
+    shifted_out = -1
+    for command, start, _, complete in rows:
+        if isinstance(command, Multiply) and command.dataflow is Dataflow.OS:
+            shifted_out = complete
+        elif isinstance(command, Multiply):
+            assert start > shifted_out, f"{command} starts at {start}: results are written until {shifted_out}"
+
+
 def check_order(commands):
     """Program order is a topological order of the waits: what in-order dispatch through short queues needs."""
     count = dict.fromkeys(Engine, 0)
@@ -146,7 +175,8 @@ def check(workload, accelerator, mapping):
     check_order(commands)
     result = run(program, accelerator, record_events=True)
     rows = timed(commands, result, accelerator)
-    assert result.cycles == max((complete for *_, complete in rows), default=0)
+    check_array(rows)
+    assert result.cycles == max((max(end, complete) for _, _, end, complete in rows), default=0)
     check_slots(rows)
     check_tensors(rows, workload)
     check_weights(rows, workload)

@@ -68,6 +68,8 @@ def changed(spec, path):
             other = value + 1
         case str():
             other = "int8"
+        case ("sgd-momentum",):
+            other = ("adam",)
         case _:
             other = (Dataflow.IS,)
     return replace(spec, **{name: other})
@@ -117,6 +119,9 @@ def test_integer_fields_refuse(spec, name, value):
         (lambda: Pe(lanes=4, registers=3), "'registers' must be at least lanes=4, not 3"),
         (lambda: Array(dataflows=()), "'dataflows' must name at least one dataflow, each once"),
         (lambda: Array(dataflows=(Dataflow.OS, Dataflow.OS)), "each once"),
+        (lambda: Updater(optimizers=()), "'optimizers' must be a choice of sgd-momentum, adam, each once, not "),
+        (lambda: Updater(optimizers=("adam", "adam")), "each once"),
+        (lambda: Updater(optimizers=("sgd",)), "must be a choice of sgd-momentum, adam"),
         (lambda: Accelerator(name=""), "'name' must not be empty"),
     ],
 )

@@ -1,0 +1,324 @@
+"""The memory port: five DMA channels that take turns on one AXI4 master (docs/machine.md, 'Memory port').
+
+A channel takes a command (address, rows, row_bytes, pitch; none of the sizes 0, address and pitch at bursts) in cycle s - 1
+and asks for the port from cycle s. The port is granted in order of request, in a tie in the order of `CHANNELS`, to a request
+of the same cycle if it is free: cycle g, `started`. Then whole bursts are requested, row after row, burst i in cycle
+g + floor(i*slot); one that the memory doesn't take at once stays, and all behind it shift. The port is held for
+ceil(bursts*slot) cycles; in the last one `ended` is high, and the channel's `ready` too. Reset forgets all that is in flight:
+the memory must be reset with it.
+
+Loads: a beat that comes in cycle y (RREADY is always high) is at the channel's `beat` in cycle y + 1, with the number of its
+`bytes` that belong to the row; beats that have none are not shown. `done` is high in the cycle after the very last beat.
+
+Stores: a channel gives ceil(row_bytes/bus) beats per row on `write_data`, from the cycle after a burst's request; beats beyond
+the row are written without it, strobe 0. Bytes beyond the row are masked here. `done`: in the cycle after the last response.
+
+Error responses let the transfer go on: `read_fault` and `write_fault` are high in the cycle after; `read_error` and
+`write_error` from then on, until reset.
+
+A load of 3 bursts of 2 beats, slot 5/2, latency 8:
+
+| cycle | 0      | 1       | 3   | 6   | 8            | 9 | 10  | 11  | 12  | 13  | 14 | 15  | 16        |
+|-------|--------|---------|-----|-----|--------------|---|-----|-----|-----|-----|----|-----|-----------|
+| port  | accept | AR 0    | AR 1| AR 2|              | R | R   | R   | R   |     | R  | R   |           |
+| shows |        | started |     |     | ended, ready |   | 0.0 | 0.1 | 1.0 | 1.1 |    | 2.0 | 2.1, done |
+"""
+
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
+# Amaranth makes ports attributes at run time.
+
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+
+from rtl import axi
+from rtl.pipeline import wire
+from simulator.arch import Accelerator, ceil_div
+from simulator.encoding import FIELDS, Opcode
+from simulator.layout import burst_slot, bus_bytes
+
+__all__ = [
+    "ADDRESS_BITS",
+    "CHANNELS",
+    "LOADS",
+    "STORES",
+    "Dma",
+    "bursts_in_flight",
+    "command_layout",
+    "load_signature",
+    "store_signature",
+    "write_layout",
+]
+
+LOADS = ("load_a", "load_b", "load_work")
+STORES = ("store_c", "store_work")
+CHANNELS = LOADS + STORES  # in the order of `Engine`
+ADDRESS_BITS = FIELDS[Opcode.LOAD_A]["address"]
+LEAST_LATENCY = 8  # cycles: a store's data may begin latency - 1 cycles after their request without a late response
+
+
+def command_layout() -> data.StructLayout:
+    """The fields of a command that say what to transfer."""
+    return data.StructLayout({name: FIELDS[Opcode.LOAD_A][name] for name in ("address", "rows", "row_bytes", "pitch")})
+
+
+def write_layout(bus: int) -> data.StructLayout:
+    """A beat to be written."""
+    return data.StructLayout({"data": 8 * bus, "strobe": bus})
+
+
+_EVENTS = {"started": Out(1), "ended": Out(1), "done": Out(1)}
+
+
+def load_signature(bus: int) -> wiring.Signature:
+    """A load channel, as the port sees it; `bus` bytes a beat. `first`, `last`: of the row; `end`: last of the command."""
+    beat = {"valid": 1, "data": 8 * bus, "bytes": range(bus + 1), "first": 1, "last": 1, "end": 1}
+    beats = wiring.Signature({name: Out(shape) for name, shape in beat.items()})
+    return wiring.Signature({"command": In(stream.Signature(command_layout())), "beat": Out(beats)} | _EVENTS)
+
+
+def store_signature(bus: int) -> wiring.Signature:
+    """A store channel, as the port sees it; `bus` bytes a beat."""
+    command, write = stream.Signature(command_layout()), stream.Signature(write_layout(bus))
+    return wiring.Signature({"command": In(command), "write_data": In(write)} | _EVENTS)
+
+
+def bursts_in_flight(accelerator: Accelerator) -> int:
+    """Most bursts that may be requested and not yet complete.
+
+    A burst is in flight for latency + beats cycles, and k bursts later at least k*slot - 1 cycles have passed (exclusively), so
+    that with the modelled memory ceil((latency + beats) / slot) are in flight at most. As slot is at least latency/outstanding
+    and beats, that is not more than outstanding + 1: those that wait, and the one whose beats come. Up to 64 of `outstanding`
+    are allowed beyond that, for a slower memory.
+    """
+    dram = accelerator.dram
+    beats = dram.burst_bytes // bus_bytes(accelerator)
+    needed = ceil_div(dram.latency_cycles(accelerator.clock_hz) + beats, burst_slot(accelerator))
+    return max(needed, min(dram.outstanding, 64))
+
+
+def _check(accelerator: Accelerator) -> None:
+    dram, bus = accelerator.dram, bus_bytes(accelerator)
+    latency = dram.latency_cycles(accelerator.clock_hz)
+    if bus > 128:
+        limit = 128 * accelerator.clock_hz
+        raise ValueError(f"Dram field 'bytes_per_second' must be at most {limit} for the RTL, not {dram.bytes_per_second}")
+    burst, most = dram.burst_bytes, min(4096, 256 * bus)
+    if not bus <= burst <= most or burst & (burst - 1):
+        raise ValueError(f"Dram field 'burst_bytes' must be a power of two from {bus} to {most} for the RTL, not {burst}")
+    if latency < LEAST_LATENCY:
+        raise ValueError(f"Dram field 'latency_ns' must be at least {LEAST_LATENCY} clock cycles for the RTL, not {latency}")
+
+
+def _chosen(chosen: Value, values: list[Value]) -> Value:
+    """The value whose bit is set; 0 where none is."""
+    return reduce(or_, (Mux(chosen[i], value, 0) for i, value in enumerate(values)))
+
+
+class Dma(wiring.Component):
+    """The five channels (members named as in `CHANNELS`), the master `axi`, and the error outputs."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        _check(accelerator)
+        self.bus, self.burst = bus_bytes(accelerator), accelerator.dram.burst_bytes
+        self.beats, self.slot = self.burst // self.bus, burst_slot(accelerator)
+        self.limit = bursts_in_flight(accelerator)
+        self._byte_bits, self._burst_bits = (size.bit_length() - 1 for size in (self.bus, self.burst))
+        loads, stores = load_signature(self.bus), store_signature(self.bus)
+        errors = ("read_fault", "write_fault", "read_error", "write_error")
+        super().__init__(
+            {name: Out(loads) for name in LOADS}
+            | {name: Out(stores) for name in STORES}
+            | {"axi": Out(axi.master_signature(8 * self.bus, ADDRESS_BITS))}
+            | {name: Out(1) for name in errors}
+        )
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+        m = Module()
+        owner = Signal(len(CHANNELS))  # who has held the port since a cycle before this one
+        ends = Signal()  # this is the last cycle of a hold
+        commands, granted = self._channels(m, owner)
+        holder = wire(m, "holder", owner | granted)
+        m.d.sync += owner.eq(Mux(ends, 0, holder))
+        for name, holds in zip(CHANNELS, holder, strict=True):
+            m.d.comb += getattr(self, name).ended.eq(ends & holds)
+        burst = self._requests(m, owner.any(), holder, commands, ends)
+        returned, written = self._reads(m, burst), self._writes(m, burst)
+        in_flight = Signal(range(self.limit + 1))
+        m.d.sync += in_flight.eq(in_flight + burst["new"] - returned - written)
+        m.d.comb += burst["room"].eq(in_flight != self.limit)
+        return m
+
+    def _channels(self, m: Module, owner: Value) -> tuple[list[data.View], Value]:
+        """Each channel's command, and (one bit set at most) the one whose request is granted in this cycle."""
+        layout, count = command_layout(), len(CHANNELS)
+        commands = [Signal(layout, name=f"command_{name}", reset_less=True) for name in CHANNELS]
+        waiting, granted, accepted = (Signal(count, name=name) for name in ("waiting", "granted", "accepted"))
+        for i, (name, command) in enumerate(zip(CHANNELS, commands, strict=True)):
+            channel = getattr(self, name)
+            m.d.comb += [
+                channel.command.ready.eq(~(waiting[i] | owner[i]) | channel.ended),
+                accepted[i].eq(channel.command.valid & channel.command.ready),
+                channel.started.eq(granted[i]),
+            ]
+            with m.If(accepted[i]):
+                m.d.sync += command.eq(channel.command.payload)
+        m.d.sync += waiting.eq(waiting & ~granted | accepted)
+        earlier = [Signal(count, name=f"earlier_{name}") for name in CHANNELS]  # [i][j]: j asked before i, if both wait
+        for i in range(count):
+            for j in range(i):
+                before = Signal(name=f"{CHANNELS[j]}_before_{CHANNELS[i]}", reset_less=True)
+                with m.If(accepted[i]):
+                    m.d.sync += before.eq(1)
+                with m.Elif(accepted[j]):
+                    m.d.sync += before.eq(0)
+                m.d.comb += [earlier[i][j].eq(before), earlier[j][i].eq(~before)]
+            m.d.comb += granted[i].eq(waiting[i] & ~owner.any() & ~(earlier[i] & waiting).any())
+        return commands, granted
+
+    def _requests(self, m: Module, held: Value, holder: Value, commands: list[data.View], ends: Value) -> dict[str, Value]:
+        """Walks through the holder's command, burst by burst, at the memory's pace; returns what is asked for in this cycle."""
+        slot, low = self.slot, self._burst_bits
+        command = Signal(command_layout(), name="command")
+        m.d.comb += command.as_value().eq(_chosen(holder, [each.as_value() for each in commands]))
+        walk = data.StructLayout(
+            {
+                "address": ADDRESS_BITS,
+                "row": ADDRESS_BITS,  # where the row begins
+                "rows": len(command.rows),  # this one and those to come
+                "left": len(command.row_bytes),  # bytes of the row from here on, less 1
+                "first": 1,  # this is the row's first burst
+                "phase": range(max(2, slot.denominator)),  # the burst is due that part of a cycle before now
+                "wait": range(slot.numerator // slot.denominator + 2),  # cycles until it is due, or the hold ends
+                "more": 1,  # there is a burst to come
+                "asked": 1,  # its request stands since a cycle before this one
+            }
+        )
+        later, here = Signal(walk, name="later", reset_less=True), Signal(walk, name="here")
+        with m.If(held):
+            m.d.comb += here.eq(later)
+        with m.Else():
+            m.d.comb += [here.address.eq(command.address), here.row.eq(command.address), here.rows.eq(command.rows)]
+            m.d.comb += [here.left.eq(command.row_bytes - 1), here.first.eq(1), here.more.eq(1)]
+
+        room = Signal(name="room")
+        stores = holder[len(LOADS) :].any()
+        ends_row = wire(m, "ends_row", here.left[low:] == 0)
+        ends_command = wire(m, "ends_command", ends_row & (here.rows == 1))
+        asks = wire(m, "asks", holder.any() & here.more & (here.wait == 0) & (here.asked | room))
+        passes = wire(m, "passes", asks & Mux(stores, self.axi.awready, self.axi.arready))
+        whole, part = divmod(slot.numerator, slot.denominator)
+        due = wire(m, "due", here.phase + part)  # in parts of a cycle
+        carry = wire(m, "carry", due >= slot.denominator)
+        gap = wire(m, "gap", whole + Mux(ends_command, due.any() + (due > slot.denominator), carry))
+        m.d.comb += ends.eq(holder.any() & Mux(here.more, passes & ends_command & (gap == 1), here.wait == 1))
+
+        row = wire(m, "next_row", (here.row + command.pitch)[:ADDRESS_BITS])
+        m.d.sync += later.eq(here)
+        m.d.sync += later.asked.eq(asks & ~passes)
+        with m.If(passes):
+            m.d.sync += [
+                later.phase.eq(due - Mux(carry, slot.denominator, 0)),
+                later.wait.eq(gap - 1),
+                later.more.eq(~ends_command),
+                later.first.eq(ends_row),
+            ]
+            with m.If(ends_row):
+                m.d.sync += [later.address.eq(row), later.row.eq(row), later.rows.eq(here.rows - 1)]
+                m.d.sync += later.left.eq(command.row_bytes - 1)
+            with m.Else():
+                m.d.sync += [later.address.eq(here.address + self.burst), later.left.eq(here.left - self.burst)]
+        with m.Elif(here.wait != 0):
+            m.d.sync += later.wait.eq(here.wait - 1)
+
+        for name, valid in (("aw", asks & stores), ("ar", asks & ~stores)):
+            fields = {"addr": here.address, "len": self.beats - 1, "size": self._byte_bits, "burst": axi.INCR, "valid": valid}
+            m.d.comb += [getattr(self.axi, name + field).eq(value) for field, value in fields.items()]
+        return {
+            "new": wire(m, "new", asks & ~here.asked),
+            "room": room,
+            "channel": holder,
+            "last_byte": wire(m, "last_byte", Mux(ends_row, here.left[:low], self.burst - 1)),  # that belongs to the row
+            "first": here.first,
+            "last": ends_row,
+            "end": ends_command,
+        }
+
+    def _queue(self, m: Module, name: str, new: Value, burst: dict[str, Value], fields: dict[str, Value]):
+        """Bursts in the order of their requests: the queue, and its oldest burst's fields."""
+        layout = data.StructLayout({field: len(value) for field, value in fields.items()})
+        m.submodules[name] = queue = SyncFIFO(width=layout.size, depth=max(2, self.limit))
+        m.d.comb += [queue.w_en.eq(burst["new"] & new), queue.w_data.eq(Cat(fields.values()))]
+        return queue, layout(queue.r_data)
+
+    def _beat(self, m: Module, name: str, moves: Value, last_byte: Value) -> tuple[Value, Value, Value, Value]:
+        """Counts a burst's beats: is this one the first, the last, does it hold bytes of the row, and the last of them?"""
+        beat = Signal(range(max(2, self.beats)), name=f"{name}_beat")
+        last = wire(m, f"{name}_last", beat == self.beats - 1)
+        with m.If(moves):
+            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
+        final = last_byte[self._byte_bits :]
+        return beat == 0, last, wire(m, f"{name}_holds", beat <= final), wire(m, f"{name}_final", beat == final)
+
+    def _reads(self, m: Module, burst: dict[str, Value]) -> Value:
+        """Read data go to who asked for them; returns whether a burst is complete in this cycle."""
+        loads = burst["channel"][: len(LOADS)]
+        fields = {"channel": loads} | {name: burst[name] for name in ("last_byte", "first", "last", "end")}
+        queue, head = self._queue(m, "reads", loads.any(), burst, fields)
+        comes = wire(m, "read_comes", self.axi.rvalid & queue.r_rdy)
+        first, last, holds, final = self._beat(m, "read", comes, head.last_byte)
+        complete = wire(m, "read_complete", comes & last)
+        m.d.comb += [self.axi.rready.eq(1), queue.r_en.eq(complete)]
+        values = {
+            "data": self.axi.rdata,
+            "bytes": Mux(final, head.last_byte[: self._byte_bits] + 1, self.bus),
+            "first": head.first & first,
+            "last": head.last & final,
+            "end": head.end & final,
+        }
+        shown = {name: Signal(value.shape(), name=f"shown_{name}", reset_less=True) for name, value in values.items()}
+        with m.If(comes):
+            m.d.sync += [shown[name].eq(value) for name, value in values.items()]
+        for name, mine in zip(LOADS, head.channel, strict=True):
+            channel = getattr(self, name)
+            m.d.sync += [channel.beat.valid.eq(comes & mine & holds), channel.done.eq(complete & mine & head.end)]
+            m.d.comb += [getattr(channel.beat, field).eq(register) for field, register in shown.items()]
+        self._error(m, self.read_fault, self.read_error, comes & self.axi.rresp[1])
+        return complete
+
+    def _writes(self, m: Module, burst: dict[str, Value]) -> Value:
+        """Write data, in the order of the requests, and responses; returns whether a burst is complete in this cycle."""
+        stores = burst["channel"][len(LOADS) :]
+        queue, head = self._queue(m, "writes", stores.any(), burst, {"channel": stores, "last_byte": burst["last_byte"]})
+        sources = [getattr(self, name).write_data for name in STORES]
+        moves = wire(m, "write_moves", self.axi.wvalid & self.axi.wready)
+        _, last, holds, final = self._beat(m, "write", moves, head.last_byte)
+        valid = _chosen(head.channel, [source.valid for source in sources])
+        payload = Signal(write_layout(self.bus), name="write_payload")
+        chosen = _chosen(head.channel, [source.payload.as_value() for source in sources])
+        in_row = Cat(~final | (head.last_byte[: self._byte_bits] >= byte) for byte in range(self.bus))
+        m.d.comb += [
+            payload.as_value().eq(Mux(holds, chosen, 0)),
+            self.axi.wdata.eq(payload.data),
+            self.axi.wstrb.eq(payload.strobe & in_row),
+            self.axi.wlast.eq(last),
+            self.axi.wvalid.eq(queue.r_rdy & (valid | ~holds)),
+            self.axi.bready.eq(1),
+            queue.r_en.eq(moves & last),
+        ]
+        for source, mine in zip(sources, head.channel, strict=True):
+            m.d.comb += source.ready.eq(queue.r_rdy & mine & holds & self.axi.wready)
+        answers, answered = self._queue(m, "responses", stores.any(), burst, {"channel": stores, "end": burst["end"]})
+        complete = wire(m, "write_complete", self.axi.bvalid & answers.r_rdy)
+        m.d.comb += answers.r_en.eq(complete)
+        for name, mine in zip(STORES, answered.channel, strict=True):
+            m.d.sync += getattr(self, name).done.eq(complete & mine & answered.end)
+        self._error(m, self.write_fault, self.write_error, complete & self.axi.bresp[1])
+        return complete
+
+    def _error(self, m: Module, fault: Value, error: Value, seen: Value) -> None:
+        m.d.sync += [fault.eq(seen), error.eq(error | seen)]

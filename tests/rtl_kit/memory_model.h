@@ -1,0 +1,1 @@
+../../rtl/native/memory_model.h
