@@ -7,6 +7,7 @@ from typing import NoReturn
 import typer
 from rich.markup import escape
 
+from dse.commands.check import check_command
 from dse.commands.describe import list_command, show_command
 from dse.commands.options import err
 from dse.commands.rtl import rtl_command
@@ -36,6 +37,7 @@ for name, command in {
     "report": report_command,
     "trace": trace_command,
     "rtl": rtl_command,
+    "check": check_command,
     "list": list_command,
     "show": show_command,
 }.items():

@@ -13,27 +13,35 @@
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
 from dataclasses import dataclass
+from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl import axi
 from rtl.array import Array
-from rtl.counters import Counters
-from rtl.dma import ADDRESS_BITS, CHANNELS, LOADS, STORES, Dma
+from rtl.counters import COUNTERS, Counters
+from rtl.dma import ADDRESS_BITS, Dma
 from rtl.frame import Frame
 from rtl.operand_buffer import OperandBuffer
-from rtl.registers import REGISTERS, Registers, lite_ports
+from rtl.prune_engine import PruneEngine
+from rtl.registers import LITE_PORTS, Registers, lite_ports
 from rtl.result_buffer import ResultBuffer
 from rtl.sequencer import Sequencer
+from rtl.updater import COEFFICIENTS
 from rtl.work_buffer import WorkBuffer
+from rtl.work_engines import UpdateEngine, VectorEngine
 from simulator.arch import Accelerator, Dataflow
 from simulator.encoding import COMMAND_BITS, DATAFLOWS, ENGINES, HEADER, Fault, Opcode
+from simulator.faults import opcodes_of
 from simulator.layout import bus_bytes
 
 __all__ = ["Machine"]
 
+_TAG = slice(HEADER["opcode"], HEADER["opcode"] + HEADER["op"])
+_WAITS = slice(_TAG.stop, sum(HEADER.values()))
+_BODY = slice(_WAITS.stop, COMMAND_BITS)
 _OPCODES = [opcode for opcode in Opcode if opcode is not Opcode.END]  # by position: the engines
 
 
@@ -143,24 +151,28 @@ class Machine(wiring.Component):
         for opcode in (Opcode.LOAD_A, Opcode.LOAD_B, Opcode.LOAD_WORK, Opcode.STORE_C, Opcode.STORE_WORK):
             frame, channel = frames[opcode], getattr(self.dma, opcode.engine.value)
             m.d.comb += channel.command.valid.eq(frame.accept)
-            m.d.comb += [channel.command.payload[name].eq(frame.command[name]) for name in channel.command.payload.shape().members]
-            units[opcode] = _Unit(
-                ready=channel.command.ready, started=channel.started, ended=channel.ended, done=channel.done
-            )
-        loads = (Opcode.LOAD_A, self.a.load, self.a.beat), (Opcode.LOAD_B, self.b.load, self.b.beat)
-        for opcode, load, beat in (*loads, (Opcode.LOAD_WORK, self.work.load, self.work.beat)):
-            _give(m, load, frames[opcode])
-            shown = getattr(self.dma, opcode.engine.value).beat
-            m.d.comb += [beat[name].eq(getattr(shown, name)) for name in beat.shape().members]
-        stores = (Opcode.STORE_C, self.c.store, self.c.stored), (Opcode.STORE_WORK, self.work.store, self.work.stored)
-        for opcode, store, stored in stores:
-            _give(m, store, frames[opcode], later=True)
-            data = getattr(self.dma, opcode.engine.value).write_data
             m.d.comb += [
-                data.valid.eq(stored.valid),
-                data.payload.data.eq(stored.payload),
-                data.payload.strobe.eq(~0),
-                stored.ready.eq(data.ready),
+                channel.command.payload[name].eq(frame.command[name]) for name in channel.command.payload.shape().members
+            ]
+            units[opcode] = _Unit(ready=channel.command.ready, started=channel.started, ended=channel.ended, done=channel.done)
+        for opcode, buffer in ((Opcode.LOAD_A, self.a), (Opcode.LOAD_B, self.b)):
+            frame = frames[opcode]
+            m.d.sync += [buffer.load.eq(frame.accept), *_fields(buffer.fields, frame.command)]
+        m.d.sync += [self.work.load.valid.eq(frames[Opcode.LOAD_WORK].accept)]
+        m.d.sync += _fields(self.work.load, frames[Opcode.LOAD_WORK].command)
+        for opcode, buffer in ((Opcode.LOAD_A, self.a), (Opcode.LOAD_B, self.b), (Opcode.LOAD_WORK, self.work)):
+            shown = getattr(self.dma, opcode.engine.value).beat
+            m.d.comb += [buffer.beat[name].eq(getattr(shown, name)) for name in buffer.beat.shape().members]
+        m.d.sync += [self.c.start.eq(frames[Opcode.STORE_C].accept), *_fields(self.c.fields, frames[Opcode.STORE_C].command)]
+        m.d.sync += [self.work.store.valid.eq(frames[Opcode.STORE_WORK].accept)]
+        m.d.sync += _fields(self.work.store, frames[Opcode.STORE_WORK].command)
+        for opcode, beats in ((Opcode.STORE_C, self.c.beats), (Opcode.STORE_WORK, self.work.stored)):
+            write = getattr(self.dma, opcode.engine.value).write_data
+            m.d.comb += [
+                write.valid.eq(beats.valid),
+                write.payload.data.eq(beats.payload),
+                write.payload.strobe.eq(~0),
+                beats.ready.eq(write.ready),
             ]
         return units
 
@@ -176,7 +188,7 @@ class Machine(wiring.Component):
             frame = frames[opcode]
             m.d.comb += engine.accept.eq(frame.accept)
             m.d.comb += [engine.command[name].eq(frame.command[name]) for name in engine.command.shape().members]
-            for name, member in engine.signature.members.items():
+            for name in engine.signature.members:
                 if name.startswith(("read_", "write_")):
                     m.d.comb += getattr(self.work, name).eq(getattr(engine, name))
                 elif name.startswith("data_"):
@@ -190,6 +202,17 @@ class Machine(wiring.Component):
         m.d.comb += [array.en.eq(1), array.commands.valid.eq(frame.accept)]
         m.d.comb += [array.commands.payload[name].eq(frame.command[name]) for name in array.commands.payload.shape().members]
 
+        m.d.comb += [self.c.sums_request.eq(array.sums_request), array.sums_data.eq(self.c.sums_data)]
+        m.d.comb += self.c.results.eq(array.results)
+        for kind, count in (("row", self.accelerator.array.rows), ("column", self.accelerator.array.cols)):
+            answers = getattr(array, f"{kind}_data")
+            for buffer in (self.a, self.b):
+                m.d.comb += getattr(buffer, f"{kind}_request").eq(getattr(array, f"{kind}_request"))
+            asked = getattr(self.a, f"{kind}_asked")
+            for i in range(count):
+                a, b = (getattr(buffer, f"{kind}_data")[i] for buffer in (self.a, self.b))
+                m.d.comb += answers[i].eq(Mux(asked[i], a, b))
+
         # Sums of OS commands leave by the port that WS and IS commands' results take: these wait until they are written.
         running, drains, under_way = Signal(), Signal(), Signal(16)
         ended = running & array.commands.ready
@@ -201,12 +224,6 @@ class Machine(wiring.Component):
         return _Unit(ready=array.commands.ready, started=array.started, ended=ended, done=array.done)
 
 
-def _give(m: Module, port: data.View, frame: Frame, *, later: bool = False) -> None:
-    """A command's fields to a buffer in the cycle in which it is accepted, or in the next, when it starts."""
-    now = Signal(port.shape())
-    m.d.comb += now.valid.eq(frame.accept)
-    m.d.comb += [now[name].eq(frame.command[name]) for name in port.shape().members if name != "valid"]
-    if later:
-        m.d.sync += port.eq(now)
-    else:
-        m.d.comb += port.eq(now)
+def _fields(port: data.View, command: data.View) -> list[Any]:
+    """A port's fields from the command's of the same names."""
+    return [port[name].eq(command[name]) for name in port.shape().members if name != "valid"]

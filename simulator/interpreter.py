@@ -72,9 +72,9 @@ class _Sums:
     stride: int
 
 
-def _require(name: str, got: object, wanted: object) -> None:
+def _require(what: str, got: object, wanted: object) -> None:
     if got != wanted:
-        raise GoldenError(f"Field {name!r} must be {wanted}, not {got}")
+        raise GoldenError(f"{what} must be {wanted}, not {got}")
 
 
 @dataclass(slots=True)
@@ -138,7 +138,7 @@ class _Machine:
         return np.stack([self.memory[start:stop] for start, stop in spans])
 
     def _rows_out(self, get: dict[str, int], rows: Bytes) -> None:
-        _require("rows, row_bytes", (get["rows"], get["row_bytes"]), rows.shape)
+        _require("Fields 'rows', 'row_bytes'", (get["rows"], get["row_bytes"]), rows.shape)
         for (start, stop), row in zip(self._spans(get), rows, strict=True):
             self.hazards.write_memory(start, stop)
             self.memory[start:stop] = row
@@ -155,7 +155,7 @@ class _Machine:
         number, how = self.accelerator.pe.number, Banking(get["banking"])
         lines, k, kept = get["lines"], get["k"], bool(get["kept"])
         pattern: Pattern = NM(get["keep"] if kept else 1, get["group"]) if get["group"] else DENSE
-        _require("stride", get["stride"], entries_of_line(self.accelerator, how, pattern, k, kept=kept))
+        _require("Field 'stride'", get["stride"], entries_of_line(self.accelerator, how, pattern, k, kept=kept))
         words = ceil_div(lines_of_bank(self.accelerator, how, lines) * get["stride"], word_elements(self.accelerator))
         if words > (most := operand_words(self.accelerator, "a" if side == "a" else "b")):
             raise GoldenError(f"Tile of {lines} lines must fit the {most} words of a bank's slot, not need {words}")
@@ -164,7 +164,7 @@ class _Machine:
             assert isinstance(pattern, NM)
             steps = k // pattern.group
             shape, entries = ((steps, lines), lines * pattern.keep) if get["across"] else ((lines, steps), steps * pattern.keep)
-            _require("rows, row_bytes", rows.shape, (shape[0], entry_bytes(number, pattern, entries)))
+            _require("Fields 'rows', 'row_bytes'", rows.shape, (shape[0], entry_bytes(number, pattern, entries)))
             parts = [part.reshape(*shape, pattern.keep) for part in unpack_entries(number, pattern, rows, entries)]
             if get["across"]:
                 parts = [part.transpose(1, 0, 2) for part in parts]
@@ -172,7 +172,7 @@ class _Machine:
             content = Packed(values, indices)
         else:
             element, (count, run) = operand_element(number), (k, lines) if get["across"] else (lines, k)
-            _require("rows, row_bytes", rows.shape, (count, element.row_bytes(run)))
+            _require("Fields 'rows', 'row_bytes'", rows.shape, (count, element.row_bytes(run)))
             content = values_of(element, rows, run)
             content = content.T if get["across"] else content
         self.hazards.write((side, get["slot"]))
@@ -185,7 +185,7 @@ class _Machine:
         a, b = self._operand("a", m, dataflow, sparse, get), self._operand("b", n, dataflow, sparse, get)
         swapped = dataflow is Dataflow.IS
         u, v = (n, m) if swapped else (m, n)
-        _require("c_stride", get["c_stride"], ceil_div(v, self.accelerator.array.cols))
+        _require("Field 'c_stride'", get["c_stride"], ceil_div(v, self.accelerator.array.cols))
         words = ceil_div(u, result_places(self.accelerator)) * get["c_stride"]
         if words > (most := result_words(self.accelerator)):
             raise GoldenError(f"Tile of {m} x {n} sums must fit the {most} words of a bank's slot, not need {words}")
@@ -215,14 +215,14 @@ class _Machine:
         self.hazards.read((side, slot))
         if (held := self.operands.get((side, slot))) is None:
             raise GoldenError(f"Slot {slot} of buffer {side!r} must be loaded, not read before")
-        _require(f"lines of slot {slot} of buffer {side!r}", held.lines, lines)
-        _require(f"k of slot {slot} of buffer {side!r}", held.k, get["k"])
-        _require(f"{side}_stride", get[f"{side}_stride"], held.stride)
-        _require(f"banking of slot {slot} of buffer {side!r}", held.how, banking(dataflow, "a" if side == "a" else "b"))
+        _require(f"Lines of slot {slot} of buffer {side!r}", held.lines, lines)
+        _require(f"K of slot {slot} of buffer {side!r}", held.k, get["k"])
+        _require(f"Field '{side}_stride'", get[f"{side}_stride"], held.stride)
+        _require(f"Banking of slot {slot} of buffer {side!r}", held.how, banking(dataflow, "a" if side == "a" else "b"))
         kept = isinstance(held.content, Packed)
-        _require(f"kept of slot {slot} of buffer {side!r}", kept, bool(group) and side == sparse)
+        _require(f"Kept of slot {slot} of buffer {side!r}", kept, bool(group) and side == sparse)
         pattern: Pattern = NM(get["keep"] if kept else 1, group) if group else DENSE
-        _require(f"pattern of slot {slot} of buffer {side!r}", held.pattern, pattern)
+        _require(f"Pattern of slot {slot} of buffer {side!r}", held.pattern, pattern)
         return held.content
 
     def _held_sums(self, slot: int, shape: tuple[int, int], swapped: bool, stride: int) -> Values:
@@ -230,7 +230,7 @@ class _Machine:
         if (held := self.sums.get(slot)) is None:
             raise GoldenError(f"Slot {slot} of buffer 'c' must hold sums, not be read before")
         got = (held.values.shape, held.swapped, held.stride)
-        _require(f"(m, n), swapped, stride of slot {slot} of buffer 'c'", got, (shape, swapped, stride))
+        _require(f"Shape, swapped, stride of slot {slot} of buffer 'c'", got, (shape, swapped, stride))
         return held.values
 
     def _store_sums(self, get: dict[str, int]) -> None:

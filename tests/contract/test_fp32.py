@@ -3,6 +3,7 @@
 
 import functools
 import types
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from fp_vectors import accumulator_pairs  # noqa: E402
 from rtl_kit import NativeModel  # noqa: E402
 
 import rtl.fp32  # noqa: E402
+import rtl.fp32_divide  # noqa: E402
 from rtl.emit import check, verilog_of  # noqa: E402
 from rtl.fp32 import FP32_MULTIPLY, FP32_TO_INT8, INT32_TO_FP32  # noqa: E402
 from rtl.fp32_divide import FP32_DIVIDE, FP32_SQUARE_ROOT  # noqa: E402
@@ -79,8 +81,10 @@ def hard_products(count: int, rng: np.random.Generator) -> tuple[Bits, Bits]:
     factor makes it a near tie.
     """
     bits = rng.integers(1, 25, count)
-    a = (rng.integers(0, 1 << 24, count) | 1 | 1 << 23) >> (24 - bits) << (24 - bits)
-    b = (rng.integers(0, 1 << 24, count) | 1 << 23) >> (bits - 1) << (bits - 1)
+    a, b = (
+        ((rng.integers(1 << 23, 1 << 24, count) >> 24 - width) | 1) << 24 - width  # `width` bits and odd, at the top
+        for width in (bits, 25 - bits)
+    )
     b = np.clip(b + rng.choice([0, 0, 0, 1, -1], count), 1 << 23, (1 << 24) - 1)
     total = np.where(rng.random(count) < 0.7, rng.integers(127 - 30, 127 + 4, count), rng.integers(0, 509, count))
     low = np.maximum(0, total - 254)
@@ -125,8 +129,13 @@ def quotients(count: int, seed: int, circuit: NativeModel | None = None) -> str:
     factor, divisor = hard_products(count // 2, rng)
     with np.errstate(all="ignore"):
         multiple = (factor.view(np.float32) * divisor.view(np.float32)).view(np.uint32)
-    a = np.concatenate([a, multiple + rng.integers(-1, 2, len(multiple)).astype(np.uint32), factor])
-    b = np.concatenate([b, divisor, divisor])
+    odd, half = rng.integers(0, 1 << 11, (2, count // 8)) * 2 + 1  # the quotient is half times the least subnormal: a tie
+    scale = rng.integers(30, 110, count // 8)
+    small = [np.ldexp(odd * half, scale - 150), np.ldexp(odd, scale)]
+    small_a, small_b = (np.float32(exact).view(np.uint32) for exact in small)
+    small_a = small_a + rng.integers(-1, 2, len(small_a)).astype(np.uint32)
+    a = np.concatenate([a, multiple + rng.integers(-1, 2, len(multiple)).astype(np.uint32), factor, small_a])
+    b = np.concatenate([b, divisor, divisor, small_b])
     with np.errstate(all="ignore"):
         right = canonical(a.view(np.float32) / b.view(np.float32))
     magnitude = right & np.uint32(0x7FFFFFFF)
@@ -202,6 +211,11 @@ FAULTS = {
     "overflows late": ("multiply", "exponent >= SINGLE.top_exponent", "exponent > SINGLE.top_exponent"),
     "0 * inf is inf": ("multiply", " | (a.infinite & ~b.significand.any())", ""),
     "upper half loses its carry": ("multiply", "(high + low[_HALF:])", "(high ^ low[_HALF:])"),
+    "remainder dropped": ("divide", 'normal[0] | state["remainder"].any()', "normal[0]"),
+    "0 / 0 is inf": ("divide", "(a_zero & b_zero) | ", ""),
+    "quotient below 1": ("divide", "(exponent - low)", "(exponent - 0)"),
+    "root rounds down": ("root", 'Cat(state["remainder"].any(), root[0])', 'Cat(state["remainder"].any(), Const(0, 1))'),
+    "odd exponents": ("root", "double[0], Cat", "~double[0], Cat"),
     "integer rounds down": ("to_fp32", "magnitude[:below], state", "magnitude[below - 2 : below - 1], state"),
     "ties away from zero": ("to_int8", "below[-1] & (units[0] | below[:-1].any())", "below[-1]"),
     "-128 saturates at -127": ("to_int8", "127 + sign", "127"),
@@ -213,11 +227,17 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_is_found(fault: str):
     kind, right, wrong = FAULTS[fault]
-    source = Path(rtl.fp32.__file__).read_text()
-    assert source.count(right) == 1, f"rtl/fp32.py must hold {right!r} once"
+    file = {"divide": rtl.fp32_divide, "root": rtl.fp32_divide}.get(kind, rtl.fp32).__file__
+    source = Path(file).read_text()
+    assert source.count(right) == 1, f"{Path(file).name} must hold {right!r} once"
     module = types.ModuleType("mutant")
     exec(compile(source.replace(right, wrong), "mutant", "exec"), module.__dict__)
-    steps = {"multiply": "FP32_MULTIPLY", "to_fp32": "INT32_TO_FP32", "to_int8": "FP32_TO_INT8"}[kind]
-    circuit = circuit_of(getattr(module, steps), UNITS[kind][1])
-    found = {"multiply": lambda: products(200_000, 5, circuit), "to_fp32": lambda: integers(circuit)}
-    assert bool(found.get(kind, lambda: to_bytes(circuit))()) == (fault != "none")
+    steps, search = {
+        "multiply": ("FP32_MULTIPLY", partial(products, 200_000, 5)),
+        "divide": ("FP32_DIVIDE", partial(quotients, 200_000, 5)),
+        "root": ("FP32_SQUARE_ROOT", partial(roots, 200_000, 5)),
+        "to_fp32": ("INT32_TO_FP32", integers),
+        "to_int8": ("FP32_TO_INT8", to_bytes),
+    }[kind]
+    found = search(circuit_of(getattr(module, steps), UNITS[kind][1]))
+    assert bool(found) == (fault != "none")

@@ -29,7 +29,7 @@ CLOCK = 200_000_000
 
 def machine(name, rows, cols, bus, *, group=8, lanes=1, slots=3) -> Accelerator:
     pe = Pe(format=name, group=group, lanes=lanes, registers=16)
-    buffer = Buffer(bytes=slots * 10_000, banks=64, bank_bits=2**16, slots=slots)
+    buffer = Buffer(bytes=slots * 5_000, banks=64, bank_bits=2**16, slots=slots)
     dram = Dram(bytes_per_second=bus * CLOCK, latency_ns=50, burst_bytes=64, outstanding=4)
     accelerator = wide_machine(pe, rows, cols, double=True, a_buffer=buffer, b_buffer=buffer, dram=dram)
     assert bus_bytes(accelerator) == bus
@@ -40,7 +40,7 @@ MACHINES = {
     "int8-2x2-bus4": machine("int8", 2, 2, 4),
     "int8-3x5-bus8": machine("int8", 3, 5, 8, lanes=2),
     "int8-1x1-bus4": machine("int8", 1, 1, 4, group=4, slots=1),
-    "fp16-4x2-bus4": machine("fp16", 4, 2, 4, group=16, lanes=2),
+    "fp16-4x3-bus4": machine("fp16", 4, 3, 4, group=16, lanes=2),
     "fp16-5x3-bus16": machine("fp16", 5, 3, 16, group=2, slots=2),
     "bf16-2x3-bus16": machine("bf16", 2, 3, 16, group=4, lanes=4),
     "int8-2x1-dense": machine("int8", 2, 1, 16, group=1, lanes=1),
@@ -157,14 +157,13 @@ class Play:
         return len(self.wanted)
 
 
-@pytest.mark.parametrize("side", ["a", "b"])
-@pytest.mark.parametrize("name", MACHINES)
+@pytest.mark.parametrize(("name", "side"), [*((name, "a") for name in MACHINES), ("int8-2x2-bus4", "b")])
 def test_every_kind_of_tile(name: str, side: str):
     """Slots are filled one after another, each read while the next is filled: dense and kept, lines and steps, all banks."""
     accelerator = MACHINES[name]
     rng = np.random.default_rng(len(name))
     play, slots = Play(accelerator, side, rng), accelerator.a_buffer.slots
-    kinds = [kind for kind in KINDS * 8 if kind]
+    kinds = KINDS * 8
     rng.shuffle(kinds)
     read = 0
     for number, (how, kept, across) in enumerate(kinds):
@@ -179,7 +178,7 @@ def test_every_kind_of_tile(name: str, side: str):
     assert play.run(name) > 1000
 
 
-@pytest.mark.parametrize("name", ["int8-2x2-bus4", "int8-3x5-bus8"])
+@pytest.mark.parametrize("name", ["int8-2x2-bus4", "bf16-2x3-bus16"])
 def test_text_is_sound(name: str):
     check(verilog_of(OperandBuffer(MACHINES[name], "a"), "buffer"), "buffer")
 

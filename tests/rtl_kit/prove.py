@@ -13,7 +13,6 @@ import shlex
 import subprocess
 import sys
 import sysconfig
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -135,14 +134,17 @@ def elaborated(component: wiring.Component) -> tuple[Fragment | Module, dict[str
     return module, inner
 
 
-@cache
-def mutant(file: str, *changes: tuple[str, str]) -> ModuleType:
-    """The module of `file` (relative to the repository) with each (right, wrong) text exchanged, under a name of its own."""
+def mutant(file: str, *changes: tuple[str, str], **names: Any) -> ModuleType:
+    """The module of `file` (relative to the repository) with each (right, wrong) text exchanged, as a module of its own.
+
+    `names` replace the module's globals afterwards: constants, and what it imported.
+    """
     source = (_ROOT / file).read_text()
     for right, wrong in changes:
         assert source.count(right) == 1, f"{file} must hold {right!r} once, not {source.count(right)} times"
         source = source.replace(right, wrong)
     module = ModuleType(f"mutant of {file}")
     exec(compile(source, str(_ROOT / file), "exec"), module.__dict__)
+    assert names.keys() <= module.__dict__.keys(), f"{file} must have the names {sorted(names)}"
+    module.__dict__.update(names)
     return module
-

@@ -112,9 +112,9 @@ def test_bounds_of_a_product_by_hand(machine):
     assert lower_bound(sparse, machine, pregenerate=True, vector_on_chip=True) == LowerBound(
         8, -(-(16 * 39 + 190) // 8), 0, 0, 0
     )
-    # pruned at use: dense in memory, 5 groups of 8 through 32 lanes
+    # pruned at use: dense in memory; 5 groups of 8 through 32 lanes, turned in 8, 2 of latency, a second entry
     at_use = lower_bound(sparse, machine, pregenerate=False, vector_on_chip=True)
-    assert (at_use.memory, at_use.prune) == (2 * (24 + 40 + 15), 2)
+    assert (at_use.memory, at_use.prune) == (2 * (24 + 40 + 15), 8 + 8 + 2 + 1)
     assert at_use.binding == "memory"
     assert at_use.cycles == 158
 
@@ -126,9 +126,9 @@ def test_bounds_of_the_other_operations_by_hand(machine):
     assert lower_bound(step(vector), machine, pregenerate=True, vector_on_chip=True) == LowerBound(0, 320, 20, 0, 0)
     assert lower_bound(step(vector), machine, pregenerate=True, vector_on_chip=False) == LowerBound(0, 0, 0, 0, 0)
     prune = Prune(name="p", layer="", phase=phase, pattern=NM(1, 4), source=x, target="z", rescale=True)
-    # in: 100 halves; out: 25 values of 16+2 bits; 25 groups of 4; two passes over 100 elements
+    # in: 100 halves; out: 25 values of 16+2 bits; 25 groups of 4 and 2 of latency; two passes over 100 elements
     assert lower_bound(step(prune), machine, pregenerate=True, vector_on_chip=True) == LowerBound(
-        0, -(-(1600 + 450) // 8), 7, 0, 4
+        0, -(-(1600 + 450) // 8), 7, 0, 4 + 2
     )
     update = Update(
         name="u",
@@ -136,13 +136,15 @@ def test_bounds_of_the_other_operations_by_hand(machine):
         elements=64,
         optimizer=OPTIMIZERS["adam"],
         gradient="g",
-        prune=(("ff", NM(2, 8)),),
+        prune=(("ff", NM(2, 8)), ("bp", NM(1, 8))),
         decay=True,
         mask_search=96,
     )
-    # three FP32 words in and out, the gradient, the mask, the dense copy, and a quarter of it with 3-bit indices
-    bits = 64 * (6 * 32 + 16 + 1 + 16) + 16 * 19
-    assert lower_bound(step(update), machine, pregenerate=True, vector_on_chip=True) == LowerBound(0, bits // 8, 3, 2, 2)
+    # three FP32 words in and out, the gradient, the mask, the dense copy, and three eighths of it with 3-bit indices
+    bits = 64 * (6 * 32 + 16 + 1 + 16) + 24 * 19
+    # 8 groups of 8 twice: along the rows they are turned first, down the rows not; the 2:8 have a second entry
+    pruned = (8 + 8 + 2 + 1) + (8 + 2)
+    assert lower_bound(step(update), machine, pregenerate=True, vector_on_chip=True) == LowerBound(0, bits // 8, 3, 2, pruned)
 
 
 def test_every_batch_entry_is_compulsory(machine):

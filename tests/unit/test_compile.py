@@ -9,12 +9,12 @@ from strategies import accelerators, gemm, mappings, wide_machine, workloads
 from dataflows.compile import compile_workload, prepared
 from dataflows.mapping import Mapping
 from simulator.arch import Buffer, Dataflow, Pe
-from simulator.schedule import Engine, UnsupportedError
+from simulator.schedule import Engine, Prune, UnsupportedError
 from workloads import ops
-from workloads.gemm import Gemm
+from workloads.gemm import Gemm, Stage
 from workloads.graph import Workload
 from workloads.ops import OPTIMIZERS, Tensor, VectorKind
-from workloads.sparsity import NM
+from workloads.sparsity import NM, Producer
 
 MACHINE = wide_machine(Pe(group=8, registers=8), 2, 2, double=True)
 
@@ -126,3 +126,16 @@ def test_a_program_that_would_never_end_is_unsupported(changes, constraint):
         compile_workload(endless, wide_machine(Pe(), 4, 4, double=True, c_buffer=Buffer(bytes=2**12)), Mapping())
     assert constraint in caught.value.reason.constraint
     assert caught.value.reason.demand > caught.value.reason.limit
+
+
+def test_rows_of_weights_and_of_what_is_pruned_down_them():
+    """W[O][I] as the forward pass reads it; dY[P][O], pruned along the positions of the weight gradient."""
+    forward = gemm(12, 8, 16, name="f")
+    update = ops.Update(
+        name="u", parameter="f.w", elements=128, optimizer=OPTIMIZERS["sgd"], gradient="g.c", prune=(("bp", NM(2, 4)),)
+    )
+    prune = ops.Prune(name="p", layer="", phase=forward.phase, pattern=NM(2, 4), source=Tensor("dy", 12 * 8), target="g.a")
+    gradient = gemm(8, 16, 12, stage=Stage.WU, pattern=NM(2, 4), sparse="a", producer=Producer.ONLINE)
+    program = compile_workload(Workload(name="w", batch=1, ops=(forward, prune, gradient, update)), MACHINE, Mapping())
+    prunes = {program.ops[c.op].name: c for c in program if isinstance(c, Prune)}
+    assert {name: (c.across, c.row_elements) for name, c in prunes.items()} == {"p": (True, 8), "u": (True, 16)}

@@ -8,8 +8,8 @@ from strategies import gemm, wide_machine
 from dataflows.lower import Lowering
 from dataflows.mapping import Mapping
 from dataflows.tiling import Tiling
-from simulator.arch import Buffer, Dataflow, Pe
-from simulator.schedule import Engine, Load, Multiply, Prune, Store, Wait
+from simulator.arch import Buffer, Dataflow, Dram, Pe, Pruner, Updater, VectorUnit
+from simulator.schedule import Engine, Load, Multiply, Prune, Store, Update, Vector, Wait
 from workloads import ops
 from workloads.gemm import Phase
 from workloads.ops import OPTIMIZERS, Tensor, VectorKind
@@ -20,6 +20,14 @@ PE = Pe(format="fp16", group=8, registers=8)
 
 def machine(**fields):
     return wide_machine(PE, 2, 2, double=True, **fields)
+
+
+def small(bytes_, **fields):
+    """Two work slots of eight planes each, on a bus of 4 bytes; bursts of 16."""
+    dram = Dram(bytes_per_second=4 * 200_000_000, latency_ns=10, burst_bytes=16, outstanding=64)
+    plain = {"work_buffer": Buffer(bytes=bytes_, slots=2), "dram": dram, "vector": VectorUnit(lanes=2)}
+    plain |= {"updater": Updater(lanes=1), "pruner": Pruner(lanes=2)}
+    return machine(**plain | fields)
 
 
 def tiling(m, n, k, order="mn", batch=1):
@@ -113,19 +121,35 @@ def test_vector_in_one_chunk():
     assert moved(listed) == [200, 200]
 
 
+def test_each_tensor_has_its_command_and_its_plane():
+    reads, writes = (Tensor("x", 100), Tensor("s", 7)), (Tensor("y", 100),)
+    listed = commands(Lowering(machine(), Mapping()).vector(vector(reads=reads, writes=writes), 0))
+    moves = [(c.engine.value, c.plane, c.runs, c.run_bytes) for c in listed if isinstance(c, Load | Store)]
+    assert moves == [("load_work", 0, 1, 200), ("load_work", 1, 1, 14), ("store_work", 2, 1, 200)]
+    assert [(c.x, c.y, c.out, c.waits) for c in listed if isinstance(c, Vector)] == [(0, 1, 2, (Wait(Engine.LOAD_WORK, 2),))]
+
+
 def test_vector_in_chunks_that_fit():
-    """400 bytes through slots of 100: four chunks, two slots in turn, the third waits for the first's store."""
-    small = machine(work_buffer=Buffer(bytes=200, slots=2))
-    listed = commands(Lowering(small, Mapping()).vector(vector(), 0))
-    assert [c.slot for c in listed if isinstance(c, Load)] == [0, 1, 0, 1]
+    """200 bytes through planes of 64: four chunks of whole bursts, two slots in turn, the third waits for the first's store."""
+    listed = commands(Lowering(small(1024), Mapping()).vector(vector(), 0))
+    loads = [c for c in listed if isinstance(c, Load)]
+    assert [c.slot for c in loads] == [0, 1, 0, 1]
+    assert [c.run_bytes for c in loads] == [64, 64, 64, 8]
+    assert [c.work for c in listed if isinstance(c, Vector)] == [32, 32, 32, 4]
     assert moved(listed) == [200, 200]
-    assert [c for c in listed if isinstance(c, Load)][2].waits == (Wait(Engine.STORE_WORK, 1),)
+    assert loads[2].waits == (Wait(Engine.STORE_WORK, 1),)
 
 
-@pytest.mark.parametrize(("bytes_", "factor"), [(2**20, 1), (200, 2)])
+def test_small_tensors_come_first_and_leave_last():
+    """A sum of 100 elements: its scale comes with the first chunk, its result leaves with the last."""
+    op = vector(VectorKind.REDUCE, reads=(Tensor("x", 100), Tensor("s", 8)), writes=(Tensor("y", 1),))
+    listed = short(commands(Lowering(small(1024), Mapping()).vector(op, 0)))
+    assert [name for name, _ in listed] == ["load_work"] * 2 + ["vector"] + ["load_work", "vector"] * 3 + ["store_work"]
+
+
+@pytest.mark.parametrize(("bytes_", "factor"), [(2**20, 1), (1024, 2)])
 def test_statistics_first_read_twice_unless_all_fits(bytes_, factor):
-    small = machine(work_buffer=Buffer(bytes=bytes_, slots=2))
-    listed = commands(Lowering(small, Mapping()).vector(vector(VectorKind.BATCH_NORM, work=200), 0))
+    listed = commands(Lowering(small(bytes_), Mapping()).vector(vector(VectorKind.BATCH_NORM, work=200), 0))
     assert moved(listed) == [factor * 200, 200]
     work = sum(c.work for c in listed if c.engine is Engine.VECTOR)
     assert work == 200
@@ -159,10 +183,39 @@ def update(**fields):
 def test_update_then_the_copies():
     op = update(prune=(("ff", NM(2, 8)), ("bp", NM(1, 4))), mask_search=64)
     listed = commands(Lowering(machine(), Mapping()).update(op, 0))
-    assert [row[0] for row in short(listed)] == ["load_work", "update", "vector", "prune", "prune", "store_work"]
-    assert [c.elements for c in listed if isinstance(c, Prune)] == [64, 64]
+    assert [row[0] for row in short(listed)] == [*["load_work"] * 2, "update", "vector", "prune", "prune", *["store_work"] * 4]
+    prunes = [c for c in listed if isinstance(c, Prune)]
+    assert [c.elements for c in prunes] == [64, 64]
+    assert [c.across for c in prunes] == [False, True]  # along the rows of W[O][I], and down them
+    stores = [(c.plane, c.indices, c.entries, c.pattern) for c in listed if isinstance(c, Store) and c.pattern]
+    assert stores == [(c.values, c.indices, 16, c.pattern) for c in prunes]
     listed = commands(Lowering(machine(), Mapping(pregenerate=False)).update(op, 0))
-    assert [row[0] for row in short(listed)] == ["load_work", "update", "vector", "store_work"]
+    assert [row[0] for row in short(listed)] == [*["load_work"] * 2, "update", "vector", *["store_work"] * 2]
+
+
+def test_the_planes_of_an_update():
+    op = update(optimizer=OPTIMIZERS["sgd-momentum"], decay=True, prune=(("ff", NM(2, 8)),))
+    listed = commands(Lowering(machine(), Mapping()).update(op, 0))
+    step, prune = (next(c for c in listed if isinstance(c, kind)) for kind in (Update, Prune))
+    assert [c.plane for c in listed if isinstance(c, Load)] == [step.weight, step.velocity, step.gradient, step.mask]
+    assert len({step.weight, step.velocity, step.gradient, step.mask, prune.values, prune.indices}) == 6
+    assert (step.masked, prune.source) == (True, step.copy)
+    assert [c.plane for c in listed if isinstance(c, Store)] == [step.weight, step.velocity, step.copy, prune.values]
+
+
+def test_a_backward_copy_is_pruned_in_whole_groups_of_rows():
+    """W of 24 rows of 20: chunks of 8 rows for 1:8 down the rows; 128 elements fit a plane of 512 bytes, or 160 one of 640."""
+    op = update(elements=24 * 20, prune=(("bp", NM(1, 8)),))
+    for bytes_, rows, sizes in (
+        (16 * 640, {"u": 20}, [160] * 3),
+        (16 * 512, {"u": 20}, [128, 128, 128, 96]),
+        (16 * 640, {}, [160] * 3),
+    ):
+        listed = commands(Lowering(small(bytes_), Mapping(), rows).update(op, 0))
+        assert [c.elements for c in listed if isinstance(c, Prune)] == sizes
+    listed = commands(Lowering(small(16 * 800), Mapping(), {"u": 20}).update(op, 0))
+    assert [c.elements for c in listed if isinstance(c, Prune)] == [160] * 3  # 200 would fit, not in whole groups of rows
+    assert {c.row_elements for c in listed if isinstance(c, Prune)} == {20}
 
 
 def test_new_weights_wait_for_the_readers_of_the_old():
@@ -178,13 +231,25 @@ def test_online_prune_and_its_rescaling():
     assert [row[0] for row in short(listed)] == ["load_work", "prune", "store_work"]
     listed = commands(Lowering(machine(), Mapping()).prune(replace(op, rescale=True), 0))
     assert [(c.engine.value, getattr(c, "work", 0)) for c in listed][2] == ("vector", 128)  # two passes over 64
+    assert not any(c.across for c in listed if isinstance(c, Prune))
+    listed = commands(Lowering(machine(), Mapping(), {"p": 8}).prune(op, 0))
+    assert [(c.across, c.row_elements) for c in listed if isinstance(c, Prune)] == [(True, 8)]
 
 
-def test_work_tiles_fit_their_slots():
-    """Chunks of an update: what is in a slot at once is no more than its share in and out."""
-    for size in (300, 1000, 4096):
-        small = machine(work_buffer=Buffer(bytes=2 * size, slots=2))
-        listed = commands(Lowering(small, Mapping()).update(update(elements=1000, optimizer=OPTIMIZERS["adam"]), 0))
-        load = max(c.run_bytes * c.runs for c in listed if isinstance(c, Load))
-        store = max(c.run_bytes * c.runs for c in listed if isinstance(c, Store))
-        assert load + store <= size + 2 * (5 + 4)  # a byte of rounding per run
+@pytest.mark.parametrize("size", [512, 1024, 4096])
+def test_work_tiles_fit_their_planes(size):
+    """No part of a tensor exceeds its plane; exact bytes, whole bursts but for the last."""
+    op = update(elements=1000, optimizer=OPTIMIZERS["adam"], decay=True, prune=(("ff", NM(2, 8)),))
+    listed = commands(Lowering(small(16 * size), Mapping()).update(op, 0))
+    parts = {}
+    for c in listed:
+        if isinstance(c, Load | Store):
+            assert c.runs == 1
+            parts.setdefault((type(c), c.plane), []).append(c.run_bytes)
+    bits = {0: 32, 1: 32, 7: 32, 2: 16, 3: 1}
+    for (kind, plane), sizes in parts.items():
+        if plane in bits:
+            assert max(sizes) <= size
+            assert sum(sizes) == 1000 * bits[plane] // 8, (kind, plane)
+            assert all(part % 16 == 0 for part in sizes[:-1])
+    assert len(parts) == 5 + 4 + 1

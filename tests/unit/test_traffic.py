@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import accelerators, gemm, gemms
 
-from dataflows.traffic import operand_runs, result_runs, stored_bits, tensor_bytes, update_bytes
+from dataflows.traffic import operand_runs, result_runs, stored_bits
 from simulator.arch import Accelerator, Pe
-from workloads.gemm import Conv, Phase, Stage
-from workloads.ops import OPTIMIZERS, Prune, Tensor, Update
+from workloads.gemm import Conv, Stage
 from workloads.sparsity import NM, Producer
 
 MACHINE = Accelerator(name="x", pe=Pe(format="fp16"))
@@ -23,23 +22,38 @@ def runs(op, side, batch, positions, depth, pregenerate=True, machine=MACHINE):
 
 def test_rows_of_the_reduction_are_runs():
     op = gemm(10, 20, 30)
-    assert runs(op, "a", 1, 5, 30) == (1, 5 * 30 * 2)  # whole rows: contiguous
+    assert runs(op, "a", 1, 5, 30) == (5, 30 * 2)  # whole rows too: each begins at a burst
     assert runs(op, "a", 1, 5, 10) == (5, 10 * 2)  # a part of each of five rows
-    assert runs(op, "b", 1, 20, 30) == (1, 20 * 30 * 2)
+    assert runs(op, "b", 1, 20, 30) == (20, 30 * 2)
     assert runs(op, "b", 1, 4, 15) == (4, 15 * 2)
 
 
 def test_weight_gradients_read_across():
     """The reduction (positions) is the slow axis of both operands."""
     op = gemm(10, 20, 30, stage=Stage.WU)
-    assert runs(op, "a", 1, 10, 6) == (1, 10 * 6 * 2)
+    assert runs(op, "a", 1, 10, 6) == (6, 10 * 2)
     assert runs(op, "a", 1, 5, 6) == (6, 5 * 2)
     assert runs(op, "b", 1, 4, 30) == (30, 4 * 2)
 
 
+def test_data_gradients_read_the_weights_as_the_forward_pass_has_them():
+    """W[O][I]: the reduction (outputs) is the slow axis; dY has it fastest."""
+    op = gemm(10, 20, 30, stage=Stage.BP)
+    assert runs(op, "a", 1, 5, 6) == (5, 6 * 2)
+    assert runs(op, "b", 1, 4, 6) == (6, 4 * 2)
+
+
+@pytest.mark.parametrize("side", "ab")
+def test_compressed_rows_across(side):
+    """A row is a group's step: of each line the kept ones in turn."""
+    op = gemm(10, 20, 32, stage=Stage.WU, pattern=NM(2, 8), sparse=side)
+    assert runs(op, side, 1, 5, 16) == (2, -(-5 * 2 * 19 // 8))
+    assert runs(op, side, 1, 5, 16, pregenerate=False) == (16, 5 * 2)
+
+
 def test_each_batch_entry_has_runs_of_its_own():
     op = gemm(10, 20, 30, batch=7)
-    assert runs(op, "a", 3, 10, 30) == (3, 10 * 30 * 2)
+    assert runs(op, "a", 3, 10, 30) == (30, 30 * 2)
 
 
 @pytest.mark.parametrize("side", "ab")
@@ -81,8 +95,8 @@ def test_a_feature_map_is_loaded_once_where_the_machine_lowers_it():
     count, size = runs(op, "a", 1, 128, 36)
     assert count * size == CONV.elements * 2  # not 9 times as much
     lowered = replace(MACHINE, implicit_im2col=False)
-    assert runs(op, "a", 1, 128, 36, machine=lowered) == (1, 128 * 36 * 2)
-    assert runs(op, "b", 1, 6, 36) == (1, 6 * 36 * 2)  # the filter is no feature map
+    assert runs(op, "a", 1, 128, 36, machine=lowered) == (128, 36 * 2)
+    assert runs(op, "b", 1, 6, 36) == (6, 36 * 2)  # the filter is no feature map
 
 
 def test_a_weight_gradient_s_feature_map():
@@ -92,42 +106,6 @@ def test_a_weight_gradient_s_feature_map():
 
 
 def test_results_in_their_format():
-    op = gemm(10, 20, 30)
-    assert result_runs(op, MACHINE, 1, 5, 20) == (1, 5 * 20 * 2)
-    assert result_runs(op, MACHINE, 2, 5, 10) == (10, 10 * 2)
-    assert result_runs(op, INT8, 1, 5, 10) == (5, 10 * 4)
-
-
-def test_tensors():
-    assert tensor_bytes((Tensor("x", 3), Tensor("y", 5)), MACHINE) == 16
-    assert tensor_bytes((), MACHINE) == 0
-
-
-def update(**fields):
-    return Update(
-        **{"name": "u", "parameter": "w", "elements": 80, "optimizer": OPTIMIZERS["sgd-momentum"], "gradient": "g"} | fields
-    )
-
-
-@pytest.mark.parametrize(
-    ("fields", "pregenerate", "read", "written"),
-    [  # elements x (bytes): weight and velocity of 4 each, gradient and dense copy of 2
-        ({}, True, 80 * 10, 80 * 10),
-        ({"dense_copy": False}, True, 80 * 10, 80 * 8),
-        ({"optimizer": OPTIMIZERS["adam"]}, True, 80 * 14, 80 * 14),
-        ({"decay": True}, True, 80 * 10 + 10, 80 * 10),  # the mask, a bit an element
-        # a quarter as 19-bit values and indices: 20 x 19 bits, up to whole bytes
-        ({"prune": (("ff", NM(2, 8)),)}, True, 80 * 10, 80 * 10 + 48),
-        ({"prune": (("ff", NM(2, 8)), ("bp", NM(2, 8))), "dense_copy": False}, True, 80 * 10, 80 * 8 + 95),
-        ({"prune": (("ff", NM(2, 8)),), "dense_copy": False}, False, 80 * 10, 80 * 10),  # pruned at use: needs the dense copy
-    ],
-)
-def test_updates(fields, pregenerate, read, written):
-    op = update(**fields)
-    _, bytes_in, _, bytes_out = update_bytes(op, MACHINE, 80, pregenerate=pregenerate)
-    assert (bytes_in, bytes_out) == (read, written)
-
-
-def test_an_online_prune():
-    op = Prune(name="p", layer="", phase=Phase.BACKWARD, pattern=NM(2, 8), source=Tensor("x", 80), target="y")
-    assert update_bytes(op, MACHINE, 80, pregenerate=True) == (1, 160, 1, 48)
+    assert result_runs(MACHINE, 1, 5, 20) == (5, 20 * 2)
+    assert result_runs(MACHINE, 2, 5, 10) == (10, 10 * 2)
+    assert result_runs(INT8, 1, 5, 10) == (5, 10 * 4)
