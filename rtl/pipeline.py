@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 
 __all__ = ["State", "Step", "build", "delayed_valid", "ranks", "wire"]
 
@@ -84,8 +84,7 @@ def build(m: Module, enable: Value, steps: Sequence[Step], latency: int, inputs:
 def delayed_valid(m: Module, enable: Value, valid: Value, latency: int) -> Value:
     """`valid`, `latency` (at least 1) enabled cycles later: beside `build`'s values. Reset clears all that is on the way."""
     on_the_way = Signal(latency, name="on_the_way")
-    with m.If(enable):
-        m.d.sync += on_the_way.eq(Cat(valid, on_the_way[:-1]))
+    m.d.sync += on_the_way.eq(Mux(enable, Cat(valid, on_the_way[:-1]), on_the_way))
     return on_the_way[-1]
 
 

@@ -97,7 +97,7 @@ class Sequencer(wiring.Component):
         word, bad_read = buffer.r_data[:COMMAND_BITS], buffer.r_data[COMMAND_BITS]
         dispatched = Signal(progress_layout())
         m.d.comb += [decoder.word.eq(word), decoder.dispatched.eq(dispatched)]
-        here = Signal()
+        here, ended = Signal(), Signal()
         found = Signal(4)
         m.d.comb += here.eq(dispatching & buffer.r_rdy & (self.timer == 0))
         m.d.comb += found.eq(Mux(bad_read, Fault.PROGRAM_READ, Mux((index == self.length), Fault.LENGTH, decoder.fault)))
@@ -106,12 +106,11 @@ class Sequencer(wiring.Component):
             target.eq(Cat(decoder.opcode == opcode for opcode in Opcode if opcode is not Opcode.END)),
             go.eq(here & (found == 0) & (target & self.room).any()),
             self.put.eq(target & go.replicate(UNITS)),
-            buffer.r_en.eq(go | ~running),
+            buffer.r_en.eq(go | ended),  # at the end, what is left
         ]
         self._push(m, word, target, here, go)
         with m.If(go):
             m.d.sync += index.eq(index + 1)
-        ended = Signal()
         with m.If(here & (found == 0) & (decoder.opcode == Opcode.END)):
             m.d.sync += [dispatching.eq(0), ended.eq(1)]
         with m.Elif(here & (found != 0)):
@@ -125,13 +124,12 @@ class Sequencer(wiring.Component):
         later = self.done
         if spec.token_latency > 1:
             later = delayed(m, self.done, spec.token_latency - 1, "token", reset_less=False)
-        finished, complete = Signal(progress_layout()), Signal(progress_layout())
+        finished = Signal(progress_layout())
         for number, engine in enumerate(ENGINES):
             name = engine.value
             m.d.comb += self.progress[name].eq(finished[name] + later[number])
             m.d.sync += [
                 finished[name].eq(finished[name] + later[number]),
-                complete[name].eq(complete[name] + self.done[number]),
                 dispatched[name].eq(dispatched[name] + self.put[number]),
             ]
 
@@ -146,14 +144,14 @@ class Sequencer(wiring.Component):
         with m.If(self.ended.any()):
             m.d.sync += self.cycles.eq(now + 1)
 
-        with m.If(
-            running & ended & (complete.as_value() == dispatched.as_value()) & self.idle & (pending == 0) & ~self.arvalid
-        ):
+        # Nothing is left for the next program to find: no token on its way, no command in the buffer.
+        all_done = (finished.as_value() == dispatched.as_value()) & self.idle
+        with m.If(running & ended & all_done & (pending == 0) & ~self.arvalid & (buffer.level == 0)):
             m.d.sync += [running.eq(0), timing.eq(0)]
         with m.If(running & ended):
             m.d.sync += fetching.eq(0)
         full = Mux(self.length < PREFETCH, self.length, PREFETCH)
-        with m.If(running & ~dispatching & ~ended & (buffer.level >= full) & buffer.r_rdy):
+        with m.If(running & ~dispatching & ~ended & (buffer.level >= full) & buffer.r_rdy & (self.memory_fault == 0)):
             m.d.sync += dispatching.eq(1)
         with m.If(self.start & ~running):
             m.d.sync += [
@@ -170,7 +168,6 @@ class Sequencer(wiring.Component):
                 timing.eq(0),
                 self.cycles.eq(0),
                 finished.eq(0),
-                complete.eq(0),
                 dispatched.eq(0),
             ]
             with m.If(self.length == 0):
@@ -192,6 +189,8 @@ class Sequencer(wiring.Component):
             m.d.sync += [self.timer.eq(self.timer - (self.timer != 0)), left.eq(left - (left != 0))]
             with m.If(here & (age != last)):
                 m.d.sync += age.eq(age + 1)
+        with m.If(~self.busy):
+            m.d.sync += age.eq(0)
         m.d.comb += [
             self.push.eq(Mux(at_once, target, whose & (left == 1).replicate(UNITS))),
             self.pushed.eq(Mux(at_once, word, kept)),

@@ -69,7 +69,11 @@ def random_job(accelerator, rng, dataflow, pattern, m, n, k, number):
     place = number % SLOTS
     fields = encode(accelerator, *what) | {"a_slot": place, "b_slot": (place + 5) % SLOTS, "c_slot": (place + 9) % SLOTS}
     # Any strides will do here: requests must say what docs/machine.md says of them.
-    fields |= {"a_stride": int(rng.integers(1, 4000)), "b_stride": int(rng.integers(1, 4000)), "c_stride": int(rng.integers(1, 40))}
+    fields |= {
+        "a_stride": int(rng.integers(1, 4000)),
+        "b_stride": int(rng.integers(1, 4000)),
+        "c_stride": int(rng.integers(1, 40)),
+    }
     return Job(
         fields,
         what,

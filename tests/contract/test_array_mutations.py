@@ -47,6 +47,25 @@ FAULTS = {
         "line.hop.eq(hop), line.value.eq(each.word)",
         "line.hop.eq(1), line.value.eq(each.word)",
     ),
+    "steps of as many entries as beats": (
+        "int8-3x5-two-lanes",
+        "array_folds.py",
+        'column_entries=net("column_entries", Mux(kept, command.keep, depth))',
+        'column_entries=net("column_entries", Mux(kept, beats, depth))',
+    ),
+    "words of another step": ("int8-2x2", "array_control.py", "x_now + index_now", "index_now"),
+    "the column's fold does not turn its places": (
+        "int8-2x2",
+        "array_control.py",
+        "(u + quotient) & (places - 1)",
+        "u & (places - 1)",
+    ),
+    "the next part's entries are the first's": (
+        "int8-2x2",
+        "array_folds.py",
+        'fold["row_x"] + terms.row_entries',
+        'fold["row_x"]',
+    ),
     "done a cycle early": ("int8-2x2", "array.py", "delayed(m, results, skew + 1", "delayed(m, results, skew"),
 }
 

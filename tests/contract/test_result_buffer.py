@@ -143,7 +143,7 @@ def array_cycles(accelerator, rng, tile):
 def play(name, seed, tiles, *, ready=1.0):
     """Fill a slot after another, store each while the next is filled; returns beats by cycle, and cycles of starts."""
     accelerator, rng = MACHINES[name], np.random.default_rng(seed)
-    cols, slots = accelerator.array.cols, accelerator.c_buffer.slots
+    slots = accelerator.c_buffer.slots
     request, write, bits = sum_request(accelerator), sum_write(accelerator), accelerator.pe.number.accumulator_bits
     every = [Tile(accelerator, rng, i % slots) for i in range(tiles)]
     filled, started, stored, at, answers = 0, 0, 0, None, {}
@@ -182,11 +182,9 @@ def play(name, seed, tiles, *, ready=1.0):
                 stored += 1
         cycle += 1
         assert cycle < 100_000
-        assert left or not outputs["valid"] or values["ready"]
     for _ in range(8):
         assert not bench(name).cycle({"ready": 1})["valid"]
     assert compared > 20 * tiles > 0
-    assert cols > 0
     return every, taken, starts, clean
 
 

@@ -93,13 +93,13 @@ class MachineBench(wiring.Component):
         m.d.comb += [Assume(~sequencer.put[i] | (dispatched[i] != (1 << BITS) - 1)) for i in count]
 
         # Units, and what they have been given.
-        header = data.StructLayout(HEADER)(sequencer.pushed[: sum(HEADER.values())])
+        header = data.StructLayout(HEADER)
+        pushed, kept = header(sequencer.pushed[: header.size]), header(inner.get("kept", Const(0, header.size))[: header.size])
         before = Signal(BITS * len(UNITS))  # dispatched before the command that is on its way
-        if self.dispatch == 1:
-            m.d.comb += before.eq(Cat(dispatched))
-        else:
-            with m.If(sequencer.put.any()):
-                m.d.sync += before.eq(Cat(dispatched))
+        road = Signal(len(UNITS))  # it: put, and not yet pushed
+        with m.If(sequencer.put.any()):
+            m.d.sync += before.eq(Cat(dispatched))
+        m.d.sync += road.eq((road | sequencer.put) & ~sequencer.push)
         given = [Signal(2, name=f"given_{i}") for i in count]  # accepted, not done
         ended = [Signal(BITS, name=f"ended_{i}") for i in count]
         inners: list[dict] = []
@@ -110,8 +110,8 @@ class MachineBench(wiring.Component):
             m.d.comb += [
                 frame.put.eq(sequencer.put[i]),
                 frame.push.eq(sequencer.push[i]),
-                frame.pushed.command.op.eq(before),
-                frame.pushed.waits.eq(Cat(header[f"wait_{engine.value}"][:BITS] for engine in UNITS)),
+                frame.pushed.command.op.eq(Mux(sequencer.put.any(), Cat(dispatched), before)),
+                frame.pushed.waits.eq(Cat(pushed[f"wait_{engine.value}"][:BITS] for engine in UNITS)),
                 frame.progress.eq(sequencer.progress),
                 frame.ready.eq((given[i] == 0) | (self.ready[i] & (given[i] != 3))),
                 sequencer.room[i].eq(frame.room),
@@ -126,13 +126,12 @@ class MachineBench(wiring.Component):
             token = Signal(len(UNITS), name=f"token_{i}")
             m.d.sync += token.eq(tokens[-1])
             tokens.append(token)
-        road = [sequencer.push[i] & (self.dispatch > 1) for i in count]
-        state = _State(inner, inners, given, ended, tokens, road, self._entries(m, inners, before, header, road))
+        state = _State(inner, inners, given, ended, tokens, road, self._entries(m, inners, before, kept, road))
         self._properties(m, state, starts)
         self._invariants(m, state, in_flight, length)
         return m
 
-    def _entries(self, m: Module, inners: list[dict], before: Value, header: data.View, road: list) -> list["_Entry"]:
+    def _entries(self, m: Module, inners: list[dict], before: Value, kept: data.View, road: Value) -> list["_Entry"]:
         """Every command that was put and not accepted."""
         entries, places = [], self.depth + 1
         for f, inner in enumerate(inners):
@@ -142,7 +141,7 @@ class MachineBench(wiring.Component):
                 m.d.comb += read.addr.eq(Mux(at >= places, at - places, at))
                 waits = [_of(read.data.waits, e) for e in range(len(UNITS))]
                 entries.append(_Entry(f, inner["held"] > j, j, waits, _parts(read.data.command.op)))
-            waits = [header[f"wait_{engine.value}"][:BITS] for engine in UNITS]
+            waits = [kept[f"wait_{engine.value}"][:BITS] for engine in UNITS]
             entries.append(_Entry(f, road[f], inner["held"], waits, _parts(before)))
         return entries
 
@@ -168,10 +167,10 @@ class MachineBench(wiring.Component):
         idle = Cat(frame.idle for frame in frames).all()
         moves = [
             sequencer.put.any(),
-            Cat(state.road).any(),
+            state.road.any(),
             Cat(frame.accept for frame in frames).any(),
             *(token.any() for token in state.tokens),
-            inner["timer"] != 0,
+            sequencer.timer != 0,
             (level != 0) & (~ready | inner["ended"]),  # through the buffer, or out of it
             ~inner["dispatching"] & ~inner["ended"] & ready & (level >= inner["full"]),  # the first dispatch
             inner["here"] & ((inner["found"] != 0) | (inner["word"][: HEADER["opcode"]] == Opcode.END)),
@@ -205,6 +204,16 @@ class MachineBench(wiring.Component):
             Assert(~dispatching | ~ended),
             Assert(~running | ended | fetching),
         ]
+        if self.dispatch > 1:
+            age, left, whose = (inner[name] for name in ("age", "left", "whose"))
+            m.d.comb += [
+                Assert(state.road == Mux(left != 0, whose, 0)),
+                Assert((left <= sequencer.timer) & (sequencer.timer < self.dispatch) & (age < self.dispatch)),
+                Assert((whose & (whose - 1)[: len(UNITS)]) == 0),
+                Assert(running | ((sequencer.timer == 0) & (age == 0)), "dispatch begins as after reset"),
+            ]
+        else:
+            m.d.comb += Assert(state.road == 0)
         for i in count:
             frame, dispatched = state.frames[i], _of(inner["dispatched"], i)
             first, last, held, road = frame["first"], frame["last"], frame["held"], state.road[i]
@@ -248,7 +257,7 @@ class _State(NamedTuple):
     given: list[Value]  # accepted and not done, by engine
     ended: list[Value]  # done in this program
     tokens: list[Value]  # done, and the registers after it
-    road: list[Value]  # put and not yet pushed
+    road: Value  # put and not yet pushed
     entries: list[_Entry]
 
 

@@ -27,7 +27,7 @@ SETTINGS = [(1, 1), (1, 3), (2, 1), (3, 2), (4, 4)]  # queue depth, dispatch cyc
 class FrameBench(wiring.Component):
     """A frame between a sequencer that puts whenever it likes and there is room, and a unit that is ready whenever it likes.
 
-    Beside it a queue as simple as can be: a shift register of what was pushed.
+    What was put is pushed at most `dispatch` - 1 cycles later, or after the one before. Beside it a queue as simple as can be: a shift register of what was pushed.
     """
 
     def __init__(self, depth: int, dispatch: int, change: tuple[str, str] = ("", "")) -> None:
@@ -37,22 +37,22 @@ class FrameBench(wiring.Component):
         self.frame = source.Frame(dataclasses.replace(accelerator, sequencer=sequencer), Opcode.VECTOR)
         self.depth, self.dispatch = depth, dispatch
         self.layout, progress = source.queued_layout(Opcode.VECTOR), source.progress_layout()
-        super().__init__({"wish": In(1), "pushed": In(self.layout), "progress": In(progress), "ready": In(1), "hold": In(1)})
+        super().__init__({"wish": In(1), "soon": In(1), "pushed": In(self.layout), "progress": In(progress), "ready": In(1), "hold": In(1)})
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
         frame, places = self.frame, self.depth + 1
         m.submodules.frame, inner = elaborated(frame)
-        put, on_the_way = Signal(), Signal(max(1, self.dispatch - 1))
-        late = Cat(put, on_the_way)[self.dispatch - 1]
-        m.d.sync += on_the_way.eq(Cat(put, on_the_way[:-1]))
-        m.d.comb += [put.eq(self.wish & frame.room), frame.put.eq(put), frame.push.eq(late), frame.pushed.eq(self.pushed)]
+        put, coming, age = Signal(), Signal(range(self.dispatch)), Signal(range(self.dispatch))
+        due = (coming == self.dispatch - 1) | (age == self.dispatch - 1)
+        m.d.comb += [put.eq(self.wish & frame.room), frame.put.eq(put)]
+        m.d.comb += [frame.push.eq((put | (coming != 0)) & (due | self.soon)), frame.pushed.eq(self.pushed)]
+        m.d.sync += [coming.eq(coming + put - frame.push), age.eq(Mux(frame.push | ~(put | (coming != 0)), 0, age + 1))]
         m.d.comb += [frame.progress.eq(self.progress), frame.ready.eq(self.ready), frame.hold.eq(self.hold)]
 
         # What a queue is.
         queue = [Signal(self.layout, name=f"queue_{i}") for i in range(places)]
         count = Signal(range(places + 2))
-        coming = sum(on_the_way[i] for i in range(self.dispatch - 1))
         m.d.sync += count.eq(count + frame.push - frame.accept)
         for i, entry in enumerate(queue):
             with m.If(frame.push & (count - frame.accept == i)):
@@ -80,6 +80,7 @@ class FrameBench(wiring.Component):
         first, last, waiting, taken = (inner[name] for name in ("first", "last", "waiting", "taken"))
         m.d.comb += [
             Assert(inner["held"] == count),
+            Assert((coming < self.dispatch) & (age < self.dispatch)),
             Assert(waiting + taken == count + coming),
             Assert(waiting <= self.depth),
             Assert((first < places) & (last < places)),

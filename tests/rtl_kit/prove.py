@@ -114,16 +114,16 @@ def _run(folder: Path) -> None:
 
 
 def elaborated(component: wiring.Component) -> tuple[Fragment | Module, dict[str, Any]]:
-    """A component's module, and the local variables of its `elaborate`: what an inductive invariant must speak of.
+    """A component's module, and the local variables of its class's methods: what an inductive invariant must speak of.
 
     Add the module as a submodule instead of the component. Memories among the locals may be given more read ports.
     """
-    code = type(component).elaborate.__code__
-    inner: dict[str, Any] = {}
+    methods = {method.__code__: name for name, method in vars(type(component)).items() if hasattr(method, "__code__")}
+    found: dict[str, dict[str, Any]] = {}
 
     def watch(frame: FrameType, event: str, _: object) -> None:
-        if event == "return" and frame.f_code is code:
-            inner.update(frame.f_locals)
+        if event == "return" and frame.f_code in methods:
+            found[methods[frame.f_code]] = dict(frame.f_locals)
 
     before = sys.getprofile()
     sys.setprofile(watch)
@@ -131,7 +131,8 @@ def elaborated(component: wiring.Component) -> tuple[Fragment | Module, dict[str
         module = component.elaborate(None)
     finally:
         sys.setprofile(before)
-    return module, inner
+    own = found.pop("elaborate")
+    return module, {name: value for names in (*found.values(), own) for name, value in names.items()}
 
 
 def mutant(file: str, *changes: tuple[str, str], **names: Any) -> ModuleType:

@@ -133,14 +133,17 @@ def test_commands_of_words():
     assert got == Multiply(dataflow=Dataflow.IS, pattern=NM(3, 4), sparse="a", **plain)
     got = command(filled(Opcode.ARRAY, **sizes, dataflow=1, group=0))
     assert got == Multiply(dataflow=Dataflow.WS, pattern=DENSE, sparse="b", **plain)
-    got = command(filled(Opcode.PRUNE, slot=2, elements=64, keep=2, group=8))
-    assert isinstance(got, Prune)
-    assert (got.buffer, got.slot, got.elements, got.pattern, got.waits) == ("work", 2, 64, NM(2, 8), common["waits"])
-    got = command(filled(Opcode.UPDATE, slot=2, elements=65))
-    assert isinstance(got, Update)
-    assert (got.slot, got.elements, got.op, got.waits) == (2, 65, 3, common["waits"])
-    got = command(filled(Opcode.VECTOR, slot=2, elements=65))
-    assert isinstance(got, Vector)
-    assert (got.slot, got.work, got.op, got.waits) == (2, 65, 3, common["waits"])
+    planes = {"source": 5, "values": 6, "indices": 7}
+    got = command(filled(Opcode.PRUNE, slot=2, row_elements=16, elements=64, keep=2, group=8, **planes))
+    plain = {"buffer": "work", "slot": 2, "elements": 64, "pattern": NM(2, 8), "row_elements": 16, **planes, **common}
+    assert got == Prune(across=True, **plain)
+    assert command(filled(Opcode.PRUNE, slot=2, row_elements=16, elements=64, keep=2, group=8, across=0, **planes)) == Prune(
+        **plain
+    )
+    planes = {"weight": 3, "velocity": 4, "gradient": 5, "copy": 6, "mask": 7}
+    got = command(filled(Opcode.UPDATE, slot=2, elements=65, **planes))
+    assert got == Update(slot=2, elements=65, masked=True, **planes, **common)
+    got = command(filled(Opcode.VECTOR, slot=2, elements=65, operation=2, x=5, y=6, out=7))
+    assert got == Vector(slot=2, work=65, operation="relu_gradient", x=5, y=6, out=7, **common)
     with pytest.raises(ValueError, match="END"):
         command(END)

@@ -204,11 +204,11 @@ def test_the_planes_of_an_update():
 
 
 def test_a_backward_copy_is_pruned_in_whole_groups_of_rows():
-    """W of 24 rows of 20: chunks of 8 rows for 1:8 down the rows; 128 elements fit a plane of 512 bytes, or 160 one of 640."""
+    """W of 24 rows of 20: chunks of 8 rows for 1:8 down the rows; a plane of 640 bytes has room for 160, one of 512 for no group of rows."""
     op = update(elements=24 * 20, prune=(("bp", NM(1, 8)),))
     for bytes_, rows, sizes in (
         (16 * 640, {"u": 20}, [160] * 3),
-        (16 * 512, {"u": 20}, [128, 128, 128, 96]),
+        (16 * 512, {"u": 20}, [120] * 4),
         (16 * 640, {}, [160] * 3),
     ):
         listed = commands(Lowering(small(bytes_), Mapping(), rows).update(op, 0))

@@ -107,33 +107,45 @@ def test_a_full_queue_holds_the_sequencer():
     assert start[1] > 100
 
 
-def test_results_come_in_order():
-    """A long way out (OS) and a short one (WS) behind it: the second's token never counts as the first's."""
+def test_products_start_after_results_that_shift_out():
+    """OS, then WS: one write port of the c buffer, so the second starts a cycle after the first is complete. Not OS after OS,
+    nor OS after WS."""
     wide = machine()
     first = multiply_time(wide, Dataflow.OS, 1, 1, 1, DENSE, "b", False)
     second = multiply_time(wide, Dataflow.WS, 1, 1, 1, DENSE, "b", False)
-    assert int(second.occupancy + second.tail) < int(first.tail), "else this test shows nothing"
-    commands = (
-        multiply(size=1),
-        multiply(dataflow=Dataflow.WS, size=1),
-        store(16, Wait(Engine.ARRAY, 1)),
-        store(16, Wait(Engine.ARRAY, 2)),
-    )
-    result = run(program(*commands), wide, record_events=True)
-    ends = {event: [e for name, _, e in spans(result) if name == event] for event in ("array", "store_c")}
-    starts = [s for name, s, _ in spans(result) if name == "store_c"]
-    assert starts[0] == ends["array"][0] + int(first.tail) + 1
-    assert starts[1] == starts[0] + 1
+    shapes = (Dataflow.OS, Dataflow.OS, Dataflow.WS, Dataflow.IS, Dataflow.OS)
+    commands = [multiply(dataflow=dataflow, size=1) for dataflow in shapes]
+    result = run(program(*commands, store(16, Wait(Engine.ARRAY, 3))), wide, record_events=True)
+    (a, a_end), (b, b_end), (c, c_end), (d, d_end), (e, _) = [(s, e) for name, s, e in spans(result) if name == "array"]
+    assert (a_end - a, c_end - c) == (int(first.occupancy), int(second.occupancy))
+    assert (b, c, d, e) == (a_end, b_end + int(first.tail) + 1, c_end, d_end)
+    assert [s for name, s, _ in spans(result) if name == "store_c"] == [c_end + int(second.tail) + 1]
+    assert result.engines[Engine.ARRAY].stalls["array"] == int(first.tail) + 1
+    assert result.ops[0].array_stalls["array"] == int(first.tail) + 1
+
+
+def test_a_token_may_come_before_the_port_is_free():
+    """A burst of 16 bytes takes 16 cycles of the memory's rate, 4 beats of the bus and 2 of latency: there after 6."""
+    slow = machine(dram=Dram(bytes_per_second=10**9, latency_ns=2, burst_bytes=16, outstanding=1000))
+    update = Update(op=0, slot=0, elements=1, waits=(Wait(Engine.LOAD_A, 1),))
+    result = run(program(load(16), update), slow, record_events=True)
+    assert spans(result) == [("update", 1 + 6 + 1, 9), ("load_a", 1, 17)]
+    long = run(program(load(16), update, load(16), load(16)), slow)
+    assert long.cycles == 1 + 3 * 16  # the last burst is there before the port is free
 
 
 def test_streams():
-    """33 elements on 32 lanes: two cycles each, and the units' own latencies; groups of 8 take 8."""
+    """33 elements on 32 lanes: two cycles each, and the units' own latencies. Five groups take 8, their turn 8, latency 2 and
+    their second entries 1; down the rows nothing turns."""
     slot = {"op": 0, "slot": 0}
     units = machine()
+    prune = {"buffer": "work", "elements": 33, "pattern": NM(2, 8), "waits": ()}
+    assert units.pruner.latency == 2
     for command, busy, latency in (
         (Update(elements=33, waits=(), **slot), 2, units.updater.latency),
         (Vector(work=33, waits=(), **slot), 2, units.vector.latency),
-        (Prune(buffer="work", elements=33, pattern=NM(2, 8), waits=(), **slot), 8, units.pruner.latency),
+        (Prune(**prune, **slot), 8 + 8 + 2 + 1, 0),
+        (Prune(across=True, **prune, **slot), 8 + 2 + 1, 0),
     ):
         result = run(program(command), units, record_events=True)
         assert spans(result) == [(command.engine.value, 1, 1 + busy)]

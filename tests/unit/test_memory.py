@@ -1,10 +1,14 @@
 """Does the memory port serve in order of request, lower ranks first in a tie, without losing a cycle?"""
 
+from fractions import Fraction
+from math import floor
+
 import simpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.arch import Dram
+from simulator.arch import Accelerator, Dram
+from simulator.layout import transfer_complete
 from simulator.memory import MemoryPort
 
 
@@ -105,3 +109,22 @@ def test_latency_is_at_least_a_cycle():
     assert Dram(latency_ns=1).latency_cycles(1000) == 1
     assert Dram(latency_ns=100).latency_cycles(200_000_000) == 20
     assert Dram(latency_ns=101).latency_cycles(200_000_000) == 21
+
+
+@given(
+    runs=st.integers(1, 50),
+    run_bytes=st.integers(1, 500),
+    latency=st.integers(1, 300),
+    burst=st.integers(1, 300),
+    outstanding=st.integers(1, 64),
+    rate=st.integers(1, 100),
+)
+def test_the_last_burst_s_data_complete_a_transfer(runs, run_bytes, latency, burst, outstanding, rate):
+    """Burst i is asked for in cycle floor(i slot), its first beat comes a latency later, its other beats after that."""
+    dram = Dram(bytes_per_second=rate * 10**9, latency_ns=latency, burst_bytes=burst, outstanding=outstanding)
+    machine = Accelerator(name="x", clock_hz=10**9, dram=dram)
+    bus = next(width for width in (4, 8, 16, 32, 64, 128) if width >= rate)
+    beats = next(n for n in range(1, 301) if n * bus >= burst)
+    slot = max(Fraction(burst, rate), Fraction(latency, outstanding))
+    arrivals = [floor(i * slot) + latency + beat for i in range(runs * -(-run_bytes // burst)) for beat in range(beats)]
+    assert transfer_complete(machine, runs, run_bytes) == 1 + max(arrivals)

@@ -10,6 +10,7 @@ from dataflows.place import place
 from dataflows.place_regions import kept_name
 from dataflows.place_work import mask_name, master_name, velocity_name
 from dataflows.regions import read
+from simulator import schedule as cmd
 from simulator.arithmetic import quantize, sgd_momentum
 from simulator.binary import program_of
 from simulator.encoding import Opcode, encode
@@ -17,7 +18,7 @@ from simulator.formats import FORMATS
 from simulator.golden import execute
 from simulator.interpreter import Registers
 from simulator.machine import run
-from simulator.schedule import UnsupportedError
+from simulator.schedule import Load, Multiply, Store, UnsupportedError
 from simulator.vector_operations import VectorOperation, vector_operation
 from workloads.gemm import Gemm, Operand, Phase, Role, Stage
 from workloads.ops import OPTIMIZERS, Prune, Tensor, Update, Vector, VectorKind
@@ -152,6 +153,34 @@ def test_a_training_step(number, slot_bytes):
     decoded = run(program_of(encode(placed.words)), accelerator)
     assert decoded.counters == counters
     assert len(list(program)) == counters.commands
+    for compiled_command, got in zip(program, program_of(encode(placed.words)), strict=True):
+        assert type(got) is type(compiled_command)
+        same = (
+            ["op", "slot", "engine", "waits"]
+            if not isinstance(got, Multiply)
+            else ["op", "a_slot", "b_slot", "c_slot", "waits"]
+        )
+        same += {cmd.Prune: ["elements", "pattern", "across"], cmd.Vector: ["work"], cmd.Update: ["elements", "masked"]}.get(
+            type(got), []
+        )
+        if isinstance(got, Load) or (isinstance(got, Store) and got.pattern is None):
+            same += ["runs", "run_bytes", "plane"]
+        assert [getattr(got, name) for name in same] == [getattr(compiled_command, name) for name in same]
+
+
+def test_vector_work_on_integers():
+    """int32 tensors; the scale makes them int8's numbers."""
+    accelerator = small_machine("int8", slot_bytes=4096)
+    program = compiled(accelerator, *step()[1:7], fuse=False)
+    placed = place(program, accelerator, scalars={"scale scaled": 0.3})
+    rng = np.random.default_rng(1)
+    given = {name: rng.integers(-(2**31), 2**31, (1, P * O)).astype(np.int32) for name in ("y", "g")}
+    given["y"][:, ::3] %= 100
+    image, counters = interpreted(placed, accelerator, given)
+    wanted = by_numpy("int8", program, placed, accelerator, given, Registers())
+    for name, region in placed.tensors.items():
+        same_bits(read(image, region), wanted[name])
+    assert counters.vector_operations == 6 * P * O
 
 
 def test_vector_work_takes_as_long():

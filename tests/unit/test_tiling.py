@@ -10,11 +10,20 @@ from strategies import accelerators, gemm, gemms, wide_machine
 from dataflows.mapping import Mapping
 from dataflows.select import choose
 from dataflows.tiling import Tiling, best_tiling, tiles
-from dataflows.traffic import operand_runs
-from simulator.arch import Array, Buffer, Dataflow, Pe
+from simulator.arch import Array, Buffer, Dataflow, Dram, Pe
+from simulator.layout import (
+    banking,
+    entries_of_line,
+    lines_of_bank,
+    operand_words,
+    result_places,
+    result_words,
+    word_elements,
+)
 from simulator.schedule import Tile, UnsupportedError
 from simulator.timing import multiply_time
-from workloads.sparsity import NM
+from workloads.gemm import Stage
+from workloads.sparsity import DENSE, NM
 
 PE = Pe(format="int8", group=8, registers=8)
 
@@ -43,18 +52,62 @@ def test_too_few_registers_for_the_stationary_operand():
     assert best_tiling(op, machine, Dataflow.OS, True).dataflow is Dataflow.OS
 
 
+def narrow(burst=4, **fields):
+    """2x2 PEs on a bus of 4 bytes: words of 8 operands in each of two banks, of one sum in each of two."""
+    dram = Dram(bytes_per_second=4 * 200_000_000, latency_ns=10, burst_bytes=burst, outstanding=64)
+    return wide_machine(PE, 2, 2, double=True, dram=dram, **fields)
+
+
 @pytest.mark.parametrize("name", "abc")
 def test_a_buffer_too_small_for_the_smallest_tile(name):
-    """2x2 array, OS: the smallest tile is 2 x 2 over 32 of k: 64 bytes of A and B, 4 sums of 4 bytes."""
-    limit = 15 if name == "c" else 63
-    machine = wide_machine(PE, 2, 2, double=True, **{f"{name}_buffer": Buffer(bytes=limit, slots=1)})
-    need = 16 if name == "c" else 64
+    """OS: the smallest tile is 2 x 2 over 32 of k: 4 words of A and of B, 16 bytes each; 2 words of sums, 8 bytes each."""
+    machine = narrow(**{f"{name}_buffer": Buffer(bytes=15 if name == "c" else 63, slots=1)})
+    need, limit = (16, 8) if name == "c" else (64, 48)
     assert reason(gemm(64, 64, 64), machine) == (f"{name}_buffer bytes per slot", need, limit)
 
 
 def test_only_the_part_of_a_slot_counts():
-    machine = wide_machine(PE, 2, 2, double=True, a_buffer=Buffer(bytes=127, slots=2))
-    assert reason(gemm(64, 64, 64), machine) == ("a_buffer bytes per slot", 64, 63)
+    assert reason(gemm(64, 64, 64), narrow(a_buffer=Buffer(bytes=127, slots=2))) == ("a_buffer bytes per slot", 64, 48)
+
+
+def test_a_streamed_operand_takes_whole_groups_of_every_row():
+    """WS on 2 rows, 40 of k in groups of 8: five steps, three in the first bank, so 2 x 24 entries for a line of 40."""
+    op = gemm(2, 2, 40, pattern=NM(2, 8))
+    assert reason(op, narrow(a_buffer=Buffer(bytes=95, slots=1)), Dataflow.WS) == ("a_buffer bytes per slot", 96, 80)
+    assert best_tiling(op, narrow(a_buffer=Buffer(bytes=96, slots=1)), Dataflow.WS, True).k == 40
+
+
+@pytest.mark.parametrize(
+    ("stage", "split"), [(Stage.FF, {"k": 64, "n": 16}), (Stage.BP, {"k": 64, "n": 64}), (Stage.WU, {"m": 64, "n": 64})]
+)
+def test_parts_of_memory_rows_begin_at_bursts(stage, split):
+    """Bursts of 64 bytes: 64 operands of one byte, 16 results of four, along whatever is fastest; 320 of each, in tiny buffers."""
+    tiny = Buffer(bytes=8192, slots=2)
+    op, sizes = gemm(320, 320, 320, stage=stage), set()
+    for dataflow in Dataflow:
+        machine = narrow(64, a_buffer=tiny, b_buffer=tiny, c_buffer=tiny)
+        tiling = best_tiling(op, machine, dataflow, True)
+        for name, unit in split.items():
+            size = getattr(tiling, name)
+            assert size % unit == 0
+            sizes.add(size)
+    assert min(sizes) < 320, "else this shows nothing"
+
+
+@given(op=gemms(), accelerator=accelerators(), dataflow=st.sampled_from(Dataflow), pregenerate=st.booleans())
+def test_every_part_of_a_row_begins_at_a_burst(op, accelerator, dataflow, pregenerate):
+    try:
+        tiling = best_tiling(op, accelerator, dataflow, pregenerate)
+    except UnsupportedError:
+        assume(False)
+    burst, number = 8 * accelerator.dram.burst_bytes, accelerator.pe.number
+    for tile in tiles(op, tiling):
+        assert tile.n.start * number.result_bits % burst == 0
+        for side, lines in (("a", tile.m), ("b", tile.n)):
+            operand = op.operand(side)
+            if operand.pattern == DENSE or operand.pruned_at_use(pregenerate=pregenerate):
+                fastest = lines if op.lines_fastest(side) else tile.k
+                assert fastest.start * number.operand_bits % burst == 0
 
 
 def test_a_dataflow_that_the_array_has_not():
@@ -82,16 +135,18 @@ def test_tiles_fit_their_slots(op, accelerator, dataflow, pregenerate):
         tiling = best_tiling(op, accelerator, dataflow, pregenerate)
     except UnsupportedError:
         assume(False)
-    buffers = {"a": accelerator.a_buffer, "b": accelerator.b_buffer}
-    accumulator = accelerator.pe.number.accumulator_bits
     for tile in tiles(op, tiling):
-        for side, positions in (("a", tile.m), ("b", tile.n)):
-            count, size = operand_runs(
-                op, side, accelerator, len(tile.batch), len(positions), len(tile.k), pregenerate=pregenerate
-            )
-            assert count * size <= buffers[side].bytes // buffers[side].slots
-        sums = len(tile.batch) * len(tile.m) * len(tile.n) * accumulator
-        assert sums <= 8 * (accelerator.c_buffer.bytes // accelerator.c_buffer.slots)
+        m, n, k = len(tile.m), len(tile.n), len(tile.k)
+        for side, lines in (("a", m), ("b", n)):
+            operand = op.operand(side)
+            kept = operand.pattern != DENSE and not operand.pruned_at_use(pregenerate=pregenerate)
+            how = banking(dataflow, side)
+            entries = lines_of_bank(accelerator, how, lines) * entries_of_line(accelerator, how, op.pattern, k, kept=kept)
+            words = -(-entries // word_elements(accelerator))
+            assert len(tile.batch) * words <= operand_words(accelerator, side)
+        u, v = (n, m) if dataflow is Dataflow.IS else (m, n)
+        words = -(-u // result_places(accelerator)) * -(-v // accelerator.array.cols)
+        assert len(tile.batch) * words <= result_words(accelerator)
 
 
 @given(op=gemms(), accelerator=accelerators(), dataflow=st.sampled_from(Dataflow))

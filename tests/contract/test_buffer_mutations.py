@@ -1,0 +1,57 @@
+# amaranth: UnusedElaboratable=no
+"""Do the buffers' tests find planted faults?"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rtl_kit.require import need_rtl
+
+need_rtl()
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = """
+import sys
+sys.path[:0] = {path!r}
+import test_operand_buffer, test_result_buffer
+if {name!r} in test_operand_buffer.MACHINES:
+    test_operand_buffer.test_every_kind_of_tile({name!r}, "a")
+else:
+    test_result_buffer.test_beats_that_wait({name!r})
+    test_result_buffer.test_a_beat_a_cycle({name!r})
+"""
+OPERAND, UNPACK, RESULT = "operand_buffer.py", "operand_unpack.py", "result_buffer.py"
+
+# name: (machine, file, right text, wrong text)
+FAULTS = {
+    "none": ("int8-2x2-bus4", OPERAND, "rise", "rise"),
+    "a unit that began in the beat before is lost": ("int8-2x2-bus4", OPERAND, "<= beat.position", "< beat.position"),
+    "one round more in the beat": ("int8-2x2-bus4", OPERAND, "(ahead >= end)", "(ahead > end)"),
+    "rows are a unit apart": ("int8-2x2-bus4", OPERAND, "Mux(fields.across, unit, fields.stride)", "unit"),
+    "no word after the first": ("int8-2x2-bus4", OPERAND, "Mux(each, following, word)", "word"),
+    "a slot for all": ("int8-2x2-bus4", OPERAND, "Cat(word, slot)", "Cat(word, 0)"),
+    "the other side's requests": ("int8-2x2-bus4", OPERAND, '"b" else ~request.operand_b', '"b" else 1'),
+    "a cut entry is dropped": ("int8-2x2-bus4", UNPACK, "cut_bits.eq(available - ", "cut_bits.eq(0 & available - "),
+    "bytes beyond the row": ("int8-2x2-bus4", UNPACK, "beat.bytes > i * bits // 8", "(beat.bytes | 3) > i * bits // 8"),
+    "a sum is shown late": ("int8-5-bus8", RESULT, "else (write,)", "else ()"),
+    "folds do not turn": ("int8-5-bus8", RESULT, "(Mux(fields.swapped, 0, row) + fold)", "(Mux(fields.swapped, 0, row))"),
+    "all places read one fold": ("int8-5-bus8", RESULT, "base + fold + later", "base + fold"),
+    "the last beat's rest": ("int8-5-bus8", RESULT, "rounded.left > i", "rounded.left >= i"),
+    "a beat is lost while it waits": ("int8-5-bus8", RESULT, "wanted | (stores & ask.moves)", "wanted | stores"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault_is_found(fault: str, tmp_path: Path):
+    name, file, right, wrong = FAULTS[fault]
+    shutil.copytree(ROOT / "rtl", tmp_path / "rtl", ignore=shutil.ignore_patterns("__pycache__"))
+    source = (tmp_path / "rtl" / file).read_text()
+    assert right in source, f"{file} must hold {right!r}"
+    (tmp_path / "rtl" / file).write_text(source.replace(right, wrong))
+    path = [str(tmp_path), str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "contract")]
+    program = RUN.format(path=path, name=name)
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert bool(done.returncode and "AssertionError" in done.stderr) == (fault != "none"), done.stderr[-2000:]
