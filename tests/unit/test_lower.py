@@ -204,7 +204,7 @@ def test_the_planes_of_an_update():
 
 
 def test_a_backward_copy_is_pruned_in_whole_groups_of_rows():
-    """W of 24 rows of 20: chunks of 8 rows for 1:8 down the rows; a plane of 640 bytes has room for 160, one of 512 for no group of rows."""
+    """W of 24 rows of 20, 1:8 down the rows: a plane of 640 bytes has room for 8 rows, one of 512 has not."""
     op = update(elements=24 * 20, prune=(("bp", NM(1, 8)),))
     for bytes_, rows, sizes in (
         (16 * 640, {"u": 20}, [160] * 3),

@@ -70,22 +70,22 @@ def test_only_the_part_of_a_slot_counts():
     assert reason(gemm(64, 64, 64), narrow(a_buffer=Buffer(bytes=127, slots=2))) == ("a_buffer bytes per slot", 64, 48)
 
 
-def test_a_streamed_operand_takes_whole_groups_of_every_row():
-    """WS on 2 rows, 40 of k in groups of 8: five steps, three in the first bank, so 2 x 24 entries for a line of 40."""
-    op = gemm(2, 2, 40, pattern=NM(2, 8))
-    assert reason(op, narrow(a_buffer=Buffer(bytes=95, slots=1)), Dataflow.WS) == ("a_buffer bytes per slot", 96, 80)
-    assert best_tiling(op, narrow(a_buffer=Buffer(bytes=96, slots=1)), Dataflow.WS, True).k == 40
+def test_what_a_tile_takes_up_depends_on_the_dataflow():
+    """Two lines of one group of 8, two banks: WS has the whole step in the first one, OS a line in each."""
+    op, machine = gemm(2, 2, 8, pattern=NM(2, 8)), narrow(a_buffer=Buffer(bytes=31, slots=1))
+    assert reason(op, machine, Dataflow.WS) == ("a_buffer bytes per slot", 32, 16)
+    assert best_tiling(op, machine, Dataflow.OS, True).k == 8
 
 
 @pytest.mark.parametrize(
     ("stage", "split"), [(Stage.FF, {"k": 64, "n": 16}), (Stage.BP, {"k": 64, "n": 64}), (Stage.WU, {"m": 64, "n": 64})]
 )
 def test_parts_of_memory_rows_begin_at_bursts(stage, split):
-    """Bursts of 64 bytes: 64 operands of one byte, 16 results of four, along whatever is fastest; 320 of each, in tiny buffers."""
-    tiny = Buffer(bytes=8192, slots=2)
+    """Bursts of 64 bytes: 64 operands of one byte, 16 results of four, along whatever is fastest; 320 of each, tiny buffers."""
+    tiny, sums = Buffer(bytes=8192, slots=2), Buffer(bytes=32768, slots=2)
     op, sizes = gemm(320, 320, 320, stage=stage), set()
     for dataflow in Dataflow:
-        machine = narrow(64, a_buffer=tiny, b_buffer=tiny, c_buffer=tiny)
+        machine = narrow(64, a_buffer=tiny, b_buffer=tiny, c_buffer=sums)
         tiling = best_tiling(op, machine, dataflow, True)
         for name, unit in split.items():
             size = getattr(tiling, name)
