@@ -22,8 +22,8 @@ from simulator.interpreter import Registers
 from simulator.schedule import UnsupportedError
 from workloads.gemm import Gemm, Operand, Phase, Role, Stage
 from workloads.graph import Workload
-from workloads.ops import OPTIMIZERS, Op, Tensor, Update, Vector, VectorKind, streaming_work
-from workloads.sparsity import DENSE, NM, Pattern
+from workloads.ops import OPTIMIZERS, Op, Prune, Tensor, Update, Vector, VectorKind, streaming_work
+from workloads.sparsity import DENSE, NM, Pattern, Producer
 
 __all__ = ["Case", "Refused", "cases", "patterns_of", "random_values"]
 
@@ -87,6 +87,7 @@ def cases(accelerator: Accelerator, *, seed: int = 0, large: bool = True) -> Ite
                     yield _case(f"{dataflow} {m}x{n}x{k} {pattern}{side}", [gemm], accelerator, rng, dataflow=dataflow.value)
     yield from _gradients(accelerator, rng)
     yield from _element_work(accelerator, rng)
+    yield from _training(accelerator, rng)
 
 
 def _gradients(accelerator: Accelerator, rng: np.random.Generator) -> Iterator[Case | Refused]:
@@ -105,53 +106,87 @@ def _gradients(accelerator: Accelerator, rng: np.random.Generator) -> Iterator[C
 def _element_work(accelerator: Accelerator, rng: np.random.Generator) -> Iterator[Case | Refused]:
     burst = 8 * accelerator.dram.burst_bytes // accelerator.pe.number.operand_bits
     elements = 5 * burst
-    for operation, reads in (("relu", 1), ("add", 2), ("mul", 2), ("threshold_backward", 2)):
-        tensors = tuple(Tensor(name, elements) for name in ("x", "y")[:reads])
-        written = (Tensor("z", elements),)
-        vector = Vector(
-            name="vector",
-            layer="layer",
-            phase=Phase.FORWARD,
-            kind=VectorKind.MAP,
-            operation=operation,
-            work=streaming_work(VectorKind.MAP, tensors, written),
-            reads=tensors,
-            writes=written,
-        )
+    for operation, reads in (("relu", 1), ("add", 2), ("mul", 2), ("threshold_backward", 2), ("scale", 1), ("clone", 1)):
+        vector = _map(operation, ("x", "y")[:reads], "z", elements)
         yield _case(f"vector {operation}, {elements} elements", [vector], accelerator, rng)
+    if accelerator.pe.format != "int8" and accelerator.pe.group > 1:
+        pattern = NM(1, 1 << accelerator.pe.group.bit_length() - 1)
+        prune = Prune(
+            name="prune",
+            layer="layer",
+            phase=Phase.BACKWARD,
+            pattern=pattern,
+            source=Tensor("x", 3 * burst * pattern.group),
+            target="kept",
+        )
+        reader = Operand(tensor="kept", role=Role.GRADIENT, pattern=pattern, producer=Producer.ONLINE)
+        dense = Operand(tensor="u", role=Role.ACTIVATION)
+        gemm = _product("online", Stage.AA, (3 * burst, 5, pattern.group), reader, dense, "e")
+        yield _case(f"online pruning {pattern}", [prune, gemm], accelerator, rng)
+
+
+def _training(accelerator: Accelerator, rng: np.random.Generator) -> Iterator[Case | Refused]:
+    """A layer's step: forward by its pruned weights, ReLU and back, data gradient by the backward copy, weight gradient,
+    optimizer, and both copies of the new weights."""
     if accelerator.pe.format == "int8":
         return
     group = 1 << min(accelerator.pe.group, 8).bit_length() - 1
-    pattern = NM(max(1, group // 4), group) if group > 1 else None
-    inputs, outputs = 2 * burst, 2 * max(group, 4)
+    pattern = NM(max(1, group // 4), group) if group > 1 else DENSE
+    burst = 8 * accelerator.dram.burst_bytes // accelerator.pe.number.operand_bits
+    batch, inputs, outputs = 6, burst * max(1, group // burst), burst * max(1, group // burst)
+    weight = Operand(tensor="w", role=Role.WEIGHT, parameter="w", pattern=pattern, producer=Producer.UPDATE)
+    plain = {name: Operand(tensor=name, role=Role.ACTIVATION) for name in ("x", "g", "dy")}
+    backward = Mapping(fuse=False, wu="os", bp="ws" if Dataflow.WS in accelerator.array.dataflows else "os")
     for decay in (False, True):
-        update = Update(
-            name="update",
-            parameter="w",
-            elements=inputs * outputs,
-            row_elements=inputs,
-            optimizer=OPTIMIZERS["sgd-momentum"],
-            gradient="dw",
-            prune=(("ff", pattern), ("bp", pattern)) if pattern else (),
-            decay=decay,
-        )
-        name = f"update {outputs}x{inputs}{f', copies {pattern}' if pattern else ''}{', SR-STE decay' if decay else ''}"
-        yield _case(name, [update], accelerator, rng, registers=_REGISTERS)
+        ops: list[Op] = [
+            _product("ff", Stage.FF, (batch, outputs, inputs), plain["x"], weight, "y"),
+            _map("relu", ("y",), "h", batch * outputs),
+            _map("threshold_backward", ("g", "h"), "dy", batch * outputs),
+            _product("bp", Stage.BP, (batch, inputs, outputs), plain["dy"], weight, "dx"),
+            _product("wu", Stage.WU, (outputs, inputs, batch), plain["dy"], plain["x"], "dw"),
+            Update(
+                name="update",
+                parameter="w",
+                elements=outputs * inputs,
+                optimizer=OPTIMIZERS["sgd-momentum"],
+                gradient="dw",
+                prune=(("ff", pattern), ("bp", pattern)) if isinstance(pattern, NM) else (),
+                dense_copy=pattern is DENSE,
+                decay=decay,
+            ),
+        ]
+        name = f"training step {batch}x{outputs}x{inputs}, {pattern}{', SR-STE decay' if decay else ''}"
+        yield _case(name, ops, accelerator, rng, mapping=backward, registers=_REGISTERS)
 
 
 _REGISTERS = Registers(lr=0.05, momentum=0.9, weight_decay=1e-3, decay=2e-4)
 
 
 def _gemm(name: str, m: int, n: int, k: int, pattern: Pattern, sparse: str, stage: Stage) -> Gemm:
-    sides = {
-        side: Operand(
-            tensor=f"{name}.{side}",
-            role=Role.ACTIVATION,
-            pattern=pattern if side == sparse else DENSE,
-        )
-        for side in ("a", "b")
-    }
-    return Gemm(name=name, layer="layer", stage=stage, phase=Phase.FORWARD, m=m, n=n, k=k, a=sides["a"], b=sides["b"], c=name)
+    """A GEMM of two tensors of its own."""
+    a, b = (
+        Operand(tensor=f"{name}.{side}", role=Role.ACTIVATION, pattern=pattern if side == sparse else DENSE) for side in "ab"
+    )
+    return _product(name, stage, (m, n, k), a, b, name)
+
+
+def _product(name: str, stage: Stage, shape: tuple[int, int, int], a: Operand, b: Operand, c: str) -> Gemm:
+    m, n, k = shape
+    return Gemm(name=name, layer="layer", stage=stage, phase=Phase.FORWARD, m=m, n=n, k=k, a=a, b=b, c=c)
+
+
+def _map(operation: str, reads: tuple[str, ...], out: str, elements: int) -> Vector:
+    tensors, written = tuple(Tensor(name, elements) for name in reads), (Tensor(out, elements),)
+    return Vector(
+        name=f"{operation} {out}",
+        layer="layer",
+        phase=Phase.FORWARD,
+        kind=VectorKind.MAP,
+        operation=operation,
+        work=streaming_work(VectorKind.MAP, tensors, written),
+        reads=tensors,
+        writes=written,
+    )
 
 
 def _case(
@@ -161,12 +196,15 @@ def _case(
     rng: np.random.Generator,
     *,
     dataflow: str = "best",
+    mapping: Mapping | None = None,
     registers: Registers | None = None,
 ) -> Case | Refused:
     """Compiled and placed, on a memory of garbage in which the tensors are."""
     workload = Workload(name=name, batch=1, ops=tuple(ops))
     try:
-        placed = place(compile_workload(workload, accelerator, Mapping(dataflow=dataflow, fuse=False)), accelerator)
+        program = compile_workload(workload, accelerator, mapping or Mapping(dataflow=dataflow, fuse=False))
+        scalars = {op.name: 0.3 for op in ops if isinstance(op, Vector)}
+        placed = place(program, accelerator, scalars=scalars)
     except UnsupportedError as error:
         return Refused(name=name, reason=str(error))
     image = rng.integers(0, 256, placed.memory_bytes, np.uint8)
