@@ -50,6 +50,7 @@ from rtl.array_ports import (
     sum_write,
 )
 from rtl.pe import Pe, control_layout, operand_layout, product_cycles, slot_bits, sum_layout, word_layout
+from rtl.shared import shared
 from rtl.skew import Hop, delayed
 from simulator.arch import Accelerator
 
@@ -88,10 +89,9 @@ class Array(wiring.Component):
             control.commands.payload.eq(self.commands.payload),
             self.commands.ready.eq(control.commands.ready & self.en),
         ]
-        pes = [[Pe(self.spec.pe) for _ in range(cols)] for _ in range(rows)]
-        for r, c in ((r, c) for r in range(rows) for c in range(cols)):
-            m.submodules[f"pe_{r}_{c}"] = pes[r][c]
-            m.d.comb += pes[r][c].en.eq(1)
+        spec = self.spec.pe
+        pes = [[shared(m, f"pe_{r}_{c}", "pe", spec, lambda: Pe(spec)) for c in range(cols)] for r in range(rows)]
+        m.d.comb += [pe.en.eq(self.en) for row in pes for pe in row]
         bundles = self._rows(m, control, pes)
         self._columns(m, control, pes)
         self._arrivals(m, control, pes)

@@ -8,6 +8,7 @@ from pathlib import Path
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
+from rtl.shared import collecting
 from rtl.yosys_shim import run_yosys
 
 __all__ = ["check", "verilog_of"]
@@ -26,10 +27,12 @@ def verilog_of(component: wiring.Component, name: str) -> str:
         raise ValueError(
             f"Module name {name!r} must differ from its ports {sorted(component.signature.members)}, not equal one"
         )
-    text = rtlil.convert(component, name=name, emit_src=False)
+    with collecting(name) as collected:
+        text = rtlil.convert(component, name=name, emit_src=False)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "design.il").write_text(text)
-        script = ["read_rtlil design.il", "proc -nomux -norom", "memory_collect"]
+        (Path(folder) / "shared.il").write_text(collected.text)
+        script = ["read_rtlil design.il", "read_rtlil shared.il", "proc -nomux -norom", "memory_collect"]
         script += [f"attrmap {_ATTRIBUTES}", f"attrmap -modattr {_ATTRIBUTES}", "write_verilog -norename design.v"]
         run_yosys("\n".join(script), cwd=Path(folder))
         emitted = (Path(folder) / "design.v").read_text()

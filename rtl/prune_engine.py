@@ -6,8 +6,8 @@ is a power of two. Groups are taken in rounds of `lanes`:
 * `across` = 1: a group goes down `group` rows of `row_elements` elements, lanes are neighbouring columns, so that the `lanes`
   elements that are read in a cycle are a beat of the pruner. Rounds go along the columns, then to the next `group` rows.
   `lanes` divides row_elements, and group the rows.
-* `across` = 0: a group is `group` elements in a row, a round lanes*group of them. It is read in `group` cycles and turned: while
-  its beats go to the pruner, element 0 of every group first, the next round is read. `group` divides `elements`; the last
+* `across` = 0: a group is `group` elements in a row, a round lanes*group of them. It is read in `group` cycles and turned:
+  while its beats go to the pruner, element 0 of every group first, the next round is read. `group` divides `elements`; the last
   round may have fewer groups, and then as many cycles all the same.
 
 The entries of the stream of groups are elements 0, 1, ... of plane `values` and bytes 0, 1, ... of plane `indices`. A round's
@@ -22,9 +22,9 @@ With C = Pruner.cycles(elements, pattern), L the pruner's latency, and T = group
 | s + T + C + L                    | its last round is out, and its first `lanes` entries are written                       |
 | s + T + C + L + keep - 1         | its last `lanes` entries are written; `done`                                           |
 
-So busy = T + C + L + keep - 1; `ended` and `ready` are high in cycle s + busy - 1, and the next command may start in d = s + busy.
+So busy = T + C + L + keep - 1; `ended` and `ready` are high in cycle s + busy - 1; the next command may start in d = s + busy.
 
-The pruner never stalls: rounds are taken in the cycle in which they are out (`packed.ready` is constantly high) and held here, and
+The pruner never stalls: rounds are taken in the cycle in which they are out (`packed.ready` is always high) and held here, and
 the next comes `group` >= `keep` cycles later, when the last entries of this one have been written. Its command comes in
 cycle s, after the last element of the command before (in s - L - keep + 1 at the latest), before the first of its own.
 """
@@ -46,7 +46,7 @@ __all__ = ["PruneEngine"]
 
 
 class PruneEngine(wiring.Component):
-    """Reads `source`; writes `values` and `indices`. Raises ValueError for lanes or a widest group that are no powers of two."""
+    """Reads `source`; writes `values` and `indices`. Raises ValueError for lanes or a group that are no powers of two."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         check_lanes(accelerator)
@@ -185,7 +185,7 @@ class PruneEngine(wiring.Component):
             ]
 
     def _places(self, m: Module, keep: Value) -> tuple[list[data.View], data.View]:
-        """For `keep`: lane and index of a round's first `lanes` entries, and how far it is to the next: tables, in registers."""
+        """For `keep`: lane and index of a round's first `lanes` entries, and how far the next are: tables, in registers."""
         place = _place(self.lanes, len(keep))
         first = [Signal(place, name=f"first_{q}", reset_less=True) for q in range(self.lanes)]
         step = Signal(place, name="step", reset_less=True)

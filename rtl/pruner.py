@@ -49,6 +49,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.pipeline import wire
+from rtl.shared import shared
 from simulator.arch import Accelerator, Pe
 
 __all__ = ["GROUPS_BITS", "Pruner", "Selector", "command_layout", "entry_layout", "magnitude", "packed_layout"]
@@ -169,7 +170,7 @@ class Pruner(wiring.Component):
         worst = wire(m, "worst", (command.keep - 1)[: len(position)])
         round_ = Signal(packed_layout(self.pe, lanes))
         for lane in range(lanes):
-            m.submodules[f"lane_{lane}"] = selector = Selector(self.pe)
+            selector = shared(m, f"lane_{lane}", "selector", self.pe, lambda: Selector(self.pe))
             m.d.comb += [
                 selector.en.eq(accept),
                 selector.element.eq(self.elements.payload[lane]),

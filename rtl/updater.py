@@ -39,6 +39,7 @@ from rtl.expression import expression
 from rtl.fp import NUMBERS
 from rtl.optimizer import ADAM_COEFFICIENTS, COEFFICIENTS, operations
 from rtl.pipeline import Step, build, delayed_valid
+from rtl.shared import shared
 from simulator.arch import Accelerator
 from simulator.formats import MASTER_BITS, NumberFormat
 
@@ -117,8 +118,9 @@ class Updater(wiring.Component):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
         m.d.comb += self.valid_out.eq(delayed_valid(m, self.en, self.valid_in, self.spec.latency))
+        arguments = (self.number, self.spec.latency, self.spec.optimizers)
         for index in range(self.spec.lanes):
-            m.submodules[f"lane_{index}"] = lane = UpdaterLane(self.number, self.spec.latency, self.spec.optimizers)
+            lane = shared(m, f"lane_{index}", "updater_lane", arguments, lambda: UpdaterLane(*arguments))
             m.d.comb += [getattr(lane, name).eq(getattr(self, name)[index]) for name in self.ports.inputs]
             m.d.comb += [getattr(lane, name).eq(getattr(self, name)) for name in ("en", *self.ports.static)]
             m.d.comb += [getattr(self, name)[index].eq(getattr(lane, name)) for name in self.ports.outputs]

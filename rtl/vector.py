@@ -41,6 +41,7 @@ from rtl.fp import NUMBERS
 from rtl.fp32 import FP32_MULTIPLY, FP32_TO_INT8, INT32_TO_FP32
 from rtl.fp_bits import BRAIN, HALF, unpack
 from rtl.pipeline import State, Step, build, delayed_valid, wire
+from rtl.shared import shared
 from simulator.arch import Accelerator
 from simulator.formats import NumberFormat
 from simulator.vector_operations import VectorOperation
@@ -180,7 +181,8 @@ class VectorUnit(wiring.Component):
         m = Module()
         m.d.comb += self.valid_out.eq(delayed_valid(m, self.en, self.valid_in, self.spec.latency))
         for index in range(self.spec.lanes):
-            m.submodules[f"lane_{index}"] = lane = VectorLane(self.number, self.spec.latency)
+            key = (self.number, self.spec.latency)
+            lane = shared(m, f"lane_{index}", "vector_lane", key, lambda: VectorLane(self.number, self.spec.latency))
             m.d.comb += [getattr(lane, name).eq(getattr(self, name)) for name in ("en", "operation", "scalar")]
             m.d.comb += [lane.x.eq(self.x[index]), lane.y.eq(self.y[index]), self.result[index].eq(lane.result)]
         return m

@@ -64,7 +64,7 @@ class WorkBuffer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        m.submodules.store = store = WorkStore(self.spec)
+        m.submodules.stores = store = WorkStore(self.spec)
         m.d.comb += [
             store.command.eq(self.store),
             self.stored.valid.eq(store.beats.valid),

@@ -3,7 +3,7 @@
 A command is taken in cycle s - 1 (`accept`, only when `ready` is high) and starts in cycle s, when `started` is high. In cycle
 s + i the operands of elements i*lanes ... are asked for, in the next the lanes have them, and `latency` cycles later the
 results are written: cycle s + i + latency + 1. The last are asked for in cycle s + busy - 1 (`ended` and `ready` are high),
-busy = ceil(elements / lanes), and written in d = s + busy + latency, when `done` is high. Lanes beyond the tensor's last element
+busy = ceil(elements / lanes), and written in d = s + busy + latency, when `done` is high. Lanes beyond the last element
 write nothing. Lanes, latency and elements of 2, 3 and 3:
 
 | cycle | ports                 | read | lanes | written |
@@ -19,7 +19,7 @@ write nothing. Lanes, latency and elements of 2, 3 and 3:
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
 # Amaranth makes ports attributes at run time.
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -140,16 +140,18 @@ class UpdateEngine(wiring.Component):
 
     def __init__(self, accelerator: Accelerator) -> None:
         check_lanes(accelerator)
-        self.unit, self.spec = Updater(accelerator), accelerator.updater
+        if accelerator.pe.format == "int8":
+            raise ValueError(f"UpdateEngine of {accelerator.name!r} must be for fp16 or bf16 gradients, not 'int8'")
+        self.spec = accelerator
         reads, writes = ("weight", "velocity", "gradient", "mask"), ("weight", "velocity", "copy")
         ports = engine_ports(accelerator, Opcode.UPDATE, reads, writes)
         super().__init__(ports | {name: In(MASTER_BITS) for name in COEFFICIENTS})
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        m.submodules.unit = unit = self.unit
-        lanes = self.spec.lanes
-        element = _Element(m, self, Opcode.UPDATE, lanes, self.spec.latency)
+        m.submodules.unit = unit = Updater(self.spec)
+        lanes = self.spec.updater.lanes
+        element = _Element(m, self, Opcode.UPDATE, lanes, self.spec.updater.latency)
         for name in ("weight", "velocity", "gradient"):
             m.d.comb += getattr(unit, name).eq(element.read(name))
         shift = max(0, 3 - log2(lanes))  # steps of a byte of the mask
@@ -171,13 +173,13 @@ class VectorEngine(wiring.Component):
 
     def __init__(self, accelerator: Accelerator) -> None:
         check_lanes(accelerator)
-        self.unit, self.spec = VectorUnit(accelerator), accelerator.vector
+        self.spec = accelerator
         super().__init__(engine_ports(accelerator, Opcode.VECTOR, ("x", "y"), ("out",)))
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        m.submodules.unit = unit = self.unit
-        element = _Element(m, self, Opcode.VECTOR, self.spec.lanes, self.spec.latency)
+        m.submodules.unit = unit = VectorUnit(self.spec)
+        element = _Element(m, self, Opcode.VECTOR, self.spec.vector.lanes, self.spec.vector.latency)
         operation = wire(m, "operation", element.command.operation[:OPERATION_BITS])
         two = operation.matches(VectorOperation.ADD, VectorOperation.MULTIPLY, VectorOperation.RELU_GRADIENT)
         m.d.comb += [

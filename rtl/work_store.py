@@ -195,4 +195,3 @@ class WorkStore(wiring.Component):
             m.d.sync += [rest.eq(bits[beat:]), closing.eq(last & over)]
             m.d.sync += size.eq(Mux(total >= beat, total - beat, 0))
         return moves & ~enough
-

@@ -28,7 +28,7 @@ OPERAND, UNPACK, RESULT = "operand_buffer.py", "operand_unpack.py", "result_buff
 FAULTS = {
     "none": ("int8-2x2-bus4", OPERAND, "rise", "rise"),
     "a unit that began in the beat before is lost": ("int8-2x2-bus4", OPERAND, "<= beat.position", "< beat.position"),
-    "one round more in the beat": ("int8-2x2-bus4", OPERAND, "(ahead >= end)", "(ahead > end)"),
+    "two rounds rise as one": ("int8-2x2-bus4", OPERAND, "entry + rise * rounds", "entry + rise"),
     "rows are a unit apart": ("int8-2x2-bus4", OPERAND, "Mux(fields.across, unit, fields.stride)", "unit"),
     "no word after the first": ("int8-2x2-bus4", OPERAND, "Mux(each, following, word)", "word"),
     "a slot for all": ("int8-2x2-bus4", OPERAND, "Cat(word, slot)", "Cat(word, 0)"),

@@ -163,7 +163,7 @@ def test_every_kind_of_tile(name: str, side: str):
     accelerator = MACHINES[name]
     rng = np.random.default_rng(len(name))
     play, slots = Play(accelerator, side, rng), accelerator.a_buffer.slots
-    kinds = KINDS * 8
+    kinds = KINDS * 20
     rng.shuffle(kinds)
     read = 0
     for number, (how, kept, across) in enumerate(kinds):

@@ -3,6 +3,7 @@
 
 import re
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def test_vector_operations_follow_each_other(name: str):
         run.vector(number % 2, planes, operation, run.rng.randint(1, lanes), run.rng.choice([0.5, -7.0]))
     run.empty()
     starts = sorted(run.events["vector_started"])
-    assert sum(later - earlier == 1 for earlier, later in zip(starts, starts[1:], strict=False)) > len(starts) // 2
+    assert sum(later - earlier == 1 for earlier, later in pairwise(starts)) > len(starts) // 2
     assert not bench(name).wrong(run.rows())
 
 

@@ -1,5 +1,7 @@
 """The work buffer with its engines, seeded scripts of what they do, and what docs/machine.md says that comes out, when."""
 
+# pyright: basic, reportAttributeAccessIssue=false, reportCallIssue=false
+
 import json
 import random
 import types
@@ -7,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from amaranth.hdl import Module
@@ -32,6 +35,7 @@ from workloads.sparsity import NM
 ENGINES = {"prune": PruneEngine, "update": UpdateEngine, "vector": VectorEngine}
 BINARY = (VectorOperation.ADD, VectorOperation.MULTIPLY, VectorOperation.RELU_GRADIENT)
 NUMBERS = (0.1, 0.9, 5e-4, 2e-4)  # coefficients
+Plane: TypeAlias = tuple[int, int]  # slot, plane
 START = 4  # cycles from a store's command to its first beat
 
 
@@ -177,7 +181,7 @@ class Script:
         self.beat_free = self.taken = self.end = 0
         self.ready = [self.rng.random() >= stall or self.rng.random() < 0.05 for _ in range(200_000)]
 
-    def _begin(self, user: str, reads: Sequence[tuple[int, int]], writes: Sequence[tuple[int, int]]) -> int:
+    def _begin(self, user: str, reads: Sequence[Plane], writes: Sequence[Plane]) -> int:
         """The cycle s in which a command starts."""
         start = max([self.free[user], *(self.written[plane] for plane in (*reads, *writes))])
         for plane in (*reads, *writes):
@@ -187,7 +191,7 @@ class Script:
             start = max(start, self.in_flight[user][-30])
         return start + (self.rng.randint(1, 6) if self.rng.random() < self.gap else 0)
 
-    def _finish(self, user: str, reads: Sequence[tuple[int, int]], read: int, writes: Sequence[tuple[int, int]], done: int) -> None:
+    def _finish(self, user: str, reads: Sequence[Plane], read: int, writes: Sequence[Plane], done: int) -> None:
         """Planes are read until the cycle before `read`, and written in `done` at the latest."""
         for plane in reads:
             self.read[plane] = max((read, user), self.read.get(plane, (0, user)))

@@ -28,17 +28,19 @@ from simulator.presets import PRESETS
 
 __all__ = ["MachineBench"]
 
-BITS = 4
+BITS = 2
 PREFETCH = 3
-UNITS = ENGINES[:3]
-OPCODES = [Opcode(1 + i) for i in range(len(UNITS))]
 Change = tuple[str, str, str]  # file, right text, wrong text
 
 
 class MachineBench(wiring.Component):
     """Free inputs: the program's start and length, the memory's answers, and the units' pace."""
 
-    def __init__(self, depth: int, dispatch: int, latency: int, change: Change | None = None) -> None:
+    def __init__(
+        self, engines: int, depth: int, dispatch: int, latency: int, *, part: str = "all", change: Change | None = None
+    ) -> None:
+        self.units = units = ENGINES[:engines]
+        self.part = part
         sequencer = Sequencer(queue_depth=depth, dispatch_cycles=dispatch, token_latency=latency)
         accelerator = dataclasses.replace(PRESETS["edge-int8"].accelerator, sequencer=sequencer)
 
@@ -46,14 +48,14 @@ class MachineBench(wiring.Component):
             return [change[1:]] if change and change[0] == file else []
 
         tag = (", **FIELDS[opcode]})", "})")  # the body is nothing to the frame
-        frames = mutant("rtl/frame.py", tag, *changes("frame.py"), ENGINES=UNITS, WAIT_BITS=BITS)
-        small = {"ENGINES": UNITS, "progress_layout": frames.progress_layout}
+        frames = mutant("rtl/frame.py", tag, *changes("frame.py"), ENGINES=units, WAIT_BITS=BITS)
+        small = {"ENGINES": units, "progress_layout": frames.progress_layout}
         decoder = mutant("rtl/decoder.py", *changes("decoder.py"), **small).Decoder
-        others = {"UNITS": len(UNITS), "INDEX_BITS": BITS, "PREFETCH": PREFETCH, "Decoder": decoder}
+        others = {"UNITS": engines, "INDEX_BITS": BITS, "PREFETCH": PREFETCH, "Decoder": decoder}
         self.sequencer = mutant("rtl/sequencer.py", *changes("sequencer.py"), **small, **others).Sequencer(accelerator)
-        self.frames = [frames.Frame(accelerator, opcode) for opcode in OPCODES]
+        self.frames = [frames.Frame(accelerator, opcode) for opcode in list(Opcode)[:engines]]
         self.depth, self.dispatch, self.latency = depth, dispatch, latency
-        count = len(UNITS)
+        count = engines
         super().__init__(
             {
                 "start": In(1),
@@ -70,7 +72,7 @@ class MachineBench(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        sequencer, frames, count = self.sequencer, self.frames, range(len(UNITS))
+        sequencer, frames, count = self.sequencer, self.frames, range(len(self.units))
         m.submodules.sequencer, inner = elaborated(sequencer)
         length, in_flight = Signal(BITS), Signal(2)
         starts = self.start & ~sequencer.busy
@@ -89,14 +91,14 @@ class MachineBench(wiring.Component):
         # Programs use these engines, and no more commands of one than can be counted.
         opcode = inner["word"][: HEADER["opcode"]]
         dispatched = [_of(inner["dispatched"], i) for i in count]
-        m.d.comb += Assume(~inner["buffer"].r_rdy | (opcode <= len(UNITS)) | (opcode > Opcode.STORE_WORK))
+        m.d.comb += Assume(~inner["buffer"].r_rdy | (opcode <= len(self.units)) | (opcode > Opcode.STORE_WORK))
         m.d.comb += [Assume(~sequencer.put[i] | (dispatched[i] != (1 << BITS) - 1)) for i in count]
 
         # Units, and what they have been given.
         header = data.StructLayout(HEADER)
         pushed, kept = header(sequencer.pushed[: header.size]), header(inner.get("kept", Const(0, header.size))[: header.size])
-        before = Signal(BITS * len(UNITS))  # dispatched before the command that is on its way
-        road = Signal(len(UNITS))  # it: put, and not yet pushed
+        before = Signal(BITS * len(self.units))  # dispatched before the command that is on its way
+        road = Signal(len(self.units))  # it: put, and not yet pushed
         with m.If(sequencer.put.any()):
             m.d.sync += before.eq(Cat(dispatched))
         m.d.sync += road.eq((road | sequencer.put) & ~sequencer.push)
@@ -111,7 +113,7 @@ class MachineBench(wiring.Component):
                 frame.put.eq(sequencer.put[i]),
                 frame.push.eq(sequencer.push[i]),
                 frame.pushed.command.op.eq(Mux(sequencer.put.any(), Cat(dispatched), before)),
-                frame.pushed.waits.eq(Cat(pushed[f"wait_{engine.value}"][:BITS] for engine in UNITS)),
+                frame.pushed.waits.eq(Cat(pushed[f"wait_{engine.value}"][:BITS] for engine in self.units)),
                 frame.progress.eq(sequencer.progress),
                 frame.ready.eq((given[i] == 0) | (self.ready[i] & (given[i] != 3))),
                 sequencer.room[i].eq(frame.room),
@@ -123,11 +125,12 @@ class MachineBench(wiring.Component):
         # Tokens on their way, a register for each cycle of their latency beyond the first.
         tokens = [Cat(sequencer.done)]
         for i in range(self.latency - 1):
-            token = Signal(len(UNITS), name=f"token_{i}")
+            token = Signal(len(self.units), name=f"token_{i}")
             m.d.sync += token.eq(tokens[-1])
             tokens.append(token)
         state = _State(inner, inners, given, ended, tokens, road, self._entries(m, inners, before, kept, road))
-        self._properties(m, state, starts)
+        if self.part != "invariants":
+            self._properties(m, state, starts)
         self._invariants(m, state, in_flight, length)
         return m
 
@@ -139,14 +142,15 @@ class MachineBench(wiring.Component):
                 read = inner["queue"].read_port(domain="comb")
                 at = inner["first"] + j
                 m.d.comb += read.addr.eq(Mux(at >= places, at - places, at))
-                waits = [_of(read.data.waits, e) for e in range(len(UNITS))]
-                entries.append(_Entry(f, inner["held"] > j, j, waits, _parts(read.data.command.op)))
-            waits = [kept[f"wait_{engine.value}"][:BITS] for engine in UNITS]
-            entries.append(_Entry(f, road[f], inner["held"], waits, _parts(before)))
+                waits = [_of(read.data.waits, e) for e in range(len(self.units))]
+                entries.append(_Entry(f, inner["held"] > j, j, waits, _parts(read.data.command.op[: len(before)])))
+            if self.dispatch > 1:
+                waits = [kept[f"wait_{engine.value}"][:BITS] for engine in self.units]
+                entries.append(_Entry(f, road[f], inner["held"], waits, _parts(before)))
         return entries
 
     def _properties(self, m: Module, state: "_State", starts: Value) -> None:
-        sequencer, frames, inner, count = self.sequencer, self.frames, state.sequencer, range(len(UNITS))
+        sequencer, frames, inner, count = self.sequencer, self.frames, state.sequencer, range(len(self.units))
         visible = [Signal(BITS, name=f"visible_{i}") for i in count]
         for i in count:
             arrives = state.tokens[-1][i]
@@ -187,58 +191,60 @@ class MachineBench(wiring.Component):
         ]
 
     def _invariants(self, m: Module, state: "_State", in_flight: Value, length: Value) -> None:
-        sequencer, inner, count = self.sequencer, state.sequencer, range(len(UNITS))
+        claim = Assume if self.part == "properties" else Assert
+        sequencer, inner, count = self.sequencer, state.sequencer, range(len(self.units))
         running, dispatching, fetching, ended = (inner[name] for name in ("running", "dispatching", "fetching", "ended"))
         level, ready, pending, index = inner["buffer"].level, inner["buffer"].r_rdy, inner["pending"], inner["index"]
         resting = [(each == 0) for each in state.given] + [frame.idle for frame in self.frames]
         m.d.comb += [
-            Assert(pending == in_flight),
-            Assert(pending + level <= PREFETCH),
-            Assert((level - ready <= PREFETCH - 1) & (ready | (level <= 1)) & (~ready | (level != 0))),
-            Assert(~running | ((inner["asked"] == inner["arrived"] + pending) & (inner["asked"] <= length))),
-            Assert(~running | ended | (level + index == inner["arrived"])),
-            Assert(~(running & ~ended & ~dispatching) | (index == 0)),
-            Assert(running | (pending + level == 0), "nothing of a program is left at its end"),
-            Assert(running | Cat(resting).all()),
-            Assert(running | ~(dispatching | fetching)),
-            Assert(~dispatching | ~ended),
-            Assert(~running | ended | (fetching & (length != 0))),
+            claim(pending == in_flight),
+            claim(pending + level <= PREFETCH),
+            claim((level - ready <= PREFETCH - 1) & (ready | (level <= 1)) & (~ready | (level != 0))),
+            claim(~running | ((inner["asked"] == inner["arrived"] + pending) & (inner["asked"] <= length))),
+            claim(~running | ended | (level + index == inner["arrived"])),
+            claim(~(running & ~ended & ~dispatching) | (index == 0)),
+            claim(running | (pending + level == 0), "nothing of a program is left at its end"),
+            claim(running | Cat(resting).all()),
+            claim(running | ~(dispatching | fetching)),
+            claim(~dispatching | ~ended),
+            claim(~running | ended | (fetching & (length != 0))),
         ]
         if self.dispatch > 1:
             age, left, whose = (inner[name] for name in ("age", "left", "whose"))
             m.d.comb += [
-                Assert(state.road == Mux(left != 0, whose, 0)),
-                Assert((left <= sequencer.timer) & (sequencer.timer < self.dispatch) & (age < self.dispatch)),
-                Assert((whose & (whose - 1)[: len(UNITS)]) == 0),
-                Assert(running | ((sequencer.timer == 0) & (age == 0)), "dispatch begins as after reset"),
+                claim(state.road == Mux(left != 0, whose, 0)),
+                claim((left <= sequencer.timer) & (sequencer.timer < self.dispatch) & (age < self.dispatch)),
+                claim((whose & (whose - 1)[: len(self.units)]) == 0),
+                claim(~(running & ~dispatching & ~ended) | ((sequencer.timer == 0) & (age == 0)), "begins as after reset"),
+                claim((left == 0) | (whose != 0)),
             ]
         else:
-            m.d.comb += Assert(state.road == 0)
+            m.d.comb += claim(state.road == 0)
         for i in count:
             frame, dispatched = state.frames[i], _of(inner["dispatched"], i)
             first, last, held, road = frame["first"], frame["last"], frame["held"], state.road[i]
             flying = reduce(add, (token[i] for token in state.tokens[1:]), Const(0))
             m.d.comb += [
-                Assert(dispatched == state.ended[i] + state.given[i] + held + road),
-                Assert(state.ended[i] == _of(inner["finished"], i) + flying),
-                Assert(running | (flying == 0), "no token is left at a program's end"),
-                Assert(frame["waiting"] + frame["taken"] == held + road),
-                Assert(frame["waiting"] <= self.depth),
-                Assert((first <= self.depth) & (last <= self.depth)),
-                Assert((first + held == last) | (first + held == last + self.depth + 1)),
+                claim(dispatched == state.ended[i] + state.given[i] + held + road),
+                claim(state.ended[i] == _of(inner["finished"], i) + flying),
+                claim(running | (flying == 0), "no token is left at a program's end"),
+                claim(frame["waiting"] + frame["taken"] == held + road),
+                claim(frame["waiting"] <= self.depth),
+                claim((first <= self.depth) & (last <= self.depth)),
+                claim((first + held == last) | (first + held == last + self.depth + 1)),
             ]
             if self.latency > 1:
-                m.d.comb += Assert(inner["later"][i] == state.tokens[-1][i])
+                m.d.comb += claim(inner["later"][i] == state.tokens[-1][i])
         for entry in state.entries:
             f, before = entry.frame, entry.before
             in_order = before[f] == state.ended[f] + state.given[f] + entry.place
             sound = [(wait <= count) for wait, count in zip(entry.waits, before, strict=True)]
             known = [before[e] <= _of(inner["dispatched"], e) for e in count]
-            m.d.comb += Assert(~entry.present | (in_order & Cat(sound, known).all()), "waits for what was dispatched before")
+            m.d.comb += claim(~entry.present | (in_order & Cat(sound, known).all()), "waits for what was dispatched before")
         for one, other in combinations(state.entries, 2):
             below = Cat(a <= b for a, b in zip(one.before, other.before, strict=True)).all()
             above = Cat(a >= b for a, b in zip(one.before, other.before, strict=True)).all()
-            m.d.comb += Assert(~(one.present & other.present) | below | above, "commands were put one after the other")
+            m.d.comb += claim(~(one.present & other.present) | below | above, "commands were put one after the other")
 
 
 class _Entry(NamedTuple):
@@ -260,8 +266,8 @@ class _State(NamedTuple):
 
 
 def _of(counts: Value, i: int) -> Value:
-    return counts[UNITS[i].value]
+    return counts[ENGINES[i].value]
 
 
 def _parts(ghost: Value) -> list[Value]:
-    return [ghost[BITS * i : BITS * (i + 1)] for i in range(len(UNITS))]
+    return [ghost[i : i + BITS] for i in range(0, len(ghost), BITS)]

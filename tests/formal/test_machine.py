@@ -10,6 +10,43 @@ from machine_bench import Change, MachineBench  # noqa: E402
 from rtl_kit.prove import prove  # noqa: E402
 
 
-@pytest.mark.parametrize(("depth", "dispatch", "latency"), [(1, 1, 1)])
-def test_no_deadlock(depth: int, dispatch: int, latency: int):
-    prove(MachineBench(depth, dispatch, latency), mode="prove", depth=1)
+Machine = tuple[int, int, int, int]  # engines, queue depth, dispatch cycles, token latency
+SMALL: list[Machine] = [(2, 1, 1, 1), (2, 1, 2, 2)]
+LARGE: list[Machine] = [(3, 1, 1, 1), (2, 2, 1, 3), (2, 1, 3, 1)]
+
+
+def check(machine: Machine, change: Change | None = None) -> None:
+    """The invariants hold; and if they do, so do the properties."""
+    for part in ("invariants", "properties"):
+        prove(MachineBench(*machine, part=part, change=change), mode="prove", depth=machine[3] if machine[3] > 2 else 1)
+
+
+@pytest.mark.parametrize("machine", [*SMALL, *(pytest.param(each, marks=pytest.mark.slow) for each in LARGE)])
+def test_tokens_and_progress(machine: Machine):
+    check(machine)
+
+
+def test_programs_that_wait_are_reached():
+    prove(MachineBench(2, 1, 1, 1), mode="cover", depth=18)
+
+
+# What the decoder and the frame must do for it, and what sequencers have got wrong: file, right text, wrong text.
+MUTANTS: dict[str, tuple[Machine, Change]] = {
+    "waits are not checked": ((2, 1, 1, 1), ("decoder.py", "Fault.TOKEN, Fault.NONE)", "Fault.NONE, Fault.NONE)")),
+    "waits for itself": ((2, 1, 1, 1), ("decoder.py", '] < header[f"wait_{engine.value}"]', '] + 1 < header[f"wait_{engine.value}"]')),
+    "a token a cycle early": ((2, 1, 2, 2), ("sequencer.py", "finished[name] + later[number])\n            m.d", "finished[name] + self.done[number])\n            m.d")),
+    "tokens outlive their program": ((2, 1, 2, 2), ("sequencer.py", "& all_done", "& self.idle")),
+    "commands outlive their program": ((2, 1, 1, 1), ("sequencer.py", "~self.arvalid & (buffer.level == 0)", "~self.arvalid")),
+    "dispatch after an error": ((2, 1, 1, 1), ("sequencer.py", "buffer.r_rdy & (self.memory_fault == 0)", "buffer.r_rdy")),
+    "the first command comes early": ((2, 1, 2, 2), ("sequencer.py", "m.d.sync += age.eq(0)", "pass")),
+    "room is never seen": ((2, 1, 1, 1), ("frame.py", "(waiting != 0)) < self.depth", "(waiting != 0)) < self.depth - 1")),
+    "a token is not enough": ((2, 1, 1, 1), ("frame.py", ">= waits[engine.value]", "> waits[engine.value]")),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutant_is_found(name: str):
+    """From reset, so that the state in which it shows is reachable."""
+    machine, change = MUTANTS[name]
+    with pytest.raises(AssertionError, match=r"must hold(.|\n)*trace\.vcd"):
+        prove(MachineBench(*machine, change=change), mode="bmc", depth=18)

@@ -34,7 +34,7 @@ mode {mode}
 depth {depth}
 timeout {timeout}
 [engines]
-smtbmc z3
+smtbmc --nomem --unroll z3
 [script]
 read_rtlil design.il
 prep -top bench
@@ -131,6 +131,7 @@ def elaborated(component: wiring.Component) -> tuple[Fragment | Module, dict[str
         module = component.elaborate(None)
     finally:
         sys.setprofile(before)
+    vars(component)["_MustUse__used"] = True  # for Amaranth, which warns of components that are not elaborated by it
     own = found.pop("elaborate")
     return module, {name: value for names in (*found.values(), own) for name, value in names.items()}
 

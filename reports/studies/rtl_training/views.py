@@ -1,0 +1,85 @@
+"""A training run on a memory image: the RTL, or the golden interpreter, executes the step's programs on it."""
+
+from collections.abc import Callable
+from dataclasses import fields
+
+import numpy as np
+
+from dataflows.regions import read, write
+from reports.studies.rtl_training.host import COEFFICIENTS
+from reports.studies.rtl_training.network import Step
+from rtl.native.machine import MachineModel
+from simulator.arch import Accelerator
+from simulator.arithmetic import Values, quantize
+from simulator.encoding import Fault
+from simulator.formats import FORMATS
+from simulator.image import Bytes
+from simulator.interpreter import interpret
+from simulator.result import Counters
+
+__all__ = ["Execute", "ImageView", "golden", "initial_image", "rtl"]
+
+Execute = Callable[[bytes, Bytes], tuple[int, Counters]]
+"""Runs a program on an image, in place; cycles (0 where there is no time) and counters."""
+
+
+def rtl(model: MachineModel) -> Execute:
+    """The compiled Verilog. Raises RuntimeError where it stops with a fault."""
+    registers = {field.name: float(getattr(COEFFICIENTS, field.name)) for field in fields(COEFFICIENTS)}
+
+    def execute(program: bytes, image: Bytes) -> tuple[int, Counters]:
+        ran = model.run(program, image, registers=registers)
+        if ran.fault is not Fault.NONE:
+            raise RuntimeError(f"Machine must run its program, not stop at command {ran.fault_command} with {ran.fault.name}")
+        return ran.cycles, ran.counters
+
+    return execute
+
+
+def golden(accelerator: Accelerator) -> Execute:
+    """The interpreter, which also checks every command."""
+    return lambda program, image: (0, interpret(program, image, accelerator, COEFFICIENTS))
+
+
+def initial_image(step: Step, w1: Values, w2: Values) -> Bytes:
+    """Memory before the first step: weights, velocities 0, copies of the weights; everything else 0."""
+    image = np.zeros(step.placed.memory_bytes, np.uint8)
+    weights = {"w1": w1, "w2": w2}
+    for name, region in step.placed.tensors.items():
+        parameter, _, what = name.partition(" ")
+        if parameter in weights and what != "velocity":
+            matrix = weights[parameter] if what == "master" else quantize(FORMATS["fp16"], weights[parameter])
+            write(image, region, matrix.reshape(region.rows, region.row_elements))
+    return image
+
+
+class ImageView:
+    """A training run on `image`, which it changes; `ran` has cycles and counters of each program that was run."""
+
+    def __init__(self, step: Step, image: Bytes, execute: Execute) -> None:
+        self.step, self.image, self._execute = step, image, execute
+        self.ran: list[tuple[int, Counters]] = []
+
+    def forward(self, x: Values) -> Values:
+        """The batch's logits."""
+        self._put("x", x)
+        self.ran.append(self._execute(self.step.forward, self.image))
+        return read(self.image, self.step.placed.tensors["logits"])
+
+    def backward(self, gradient: Values) -> None:
+        """From the gradient by the logits to new weights and their copies."""
+        self._put("dlogits", gradient)
+        self.ran.append(self._execute(self.step.backward, self.image))
+
+    def state(self) -> dict[str, Values]:
+        """FP32 weights [outputs][inputs] and velocities, by region."""
+        network = self.step.network
+        shapes = {"w1": (network.hidden, network.inputs), "w2": (network.outputs, network.hidden)}
+        return {
+            f"{name} {what}": read(self.image, self.step.placed.tensors[f"{name} {what}"]).reshape(shape)
+            for what in ("master", "velocity")
+            for name, shape in shapes.items()
+        }
+
+    def _put(self, name: str, matrix: Values) -> None:
+        write(self.image, self.step.placed.tensors[name], matrix)
