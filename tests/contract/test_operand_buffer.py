@@ -43,7 +43,7 @@ MACHINES = {
     "fp16-4x3-bus4": machine("fp16", 4, 3, 4, group=16, lanes=2),
     "fp16-5x3-bus16": machine("fp16", 5, 3, 16, group=2, slots=2),
     "bf16-2x3-bus16": machine("bf16", 2, 3, 16, group=4, lanes=4),
-    "int8-2x1-dense": machine("int8", 2, 1, 16, group=1, lanes=1),
+    "int8-2x1-dense": machine("int8", 2, 1, 8, group=1, lanes=1),
 }
 KINDS = [(how, kept, across) for how in Banking for kept in (False, True) for across in (False, True)]
 KINDS = [kind for kind in KINDS if not (kind[0] is Banking.STEP_ROWS and kind[2])]

@@ -1,12 +1,13 @@
-"""Sequencer, decoder and frames of a machine with three engines, between a memory and units that do as they like.
+"""Sequencer, decoder and frames of a machine with two or three engines, between a memory and units that do as they like.
 
-The components are the real ones. Smaller are: the engines (the first three instead of nine), counts of commands (4 bits
-instead of 24; programs end before they overflow), and the commands read ahead (3 instead of 32). The memory answers any word
-at any time, well-formed or not; a unit takes and ends commands at any time, but it is ready when it has none. Commands hold
-unchecked ghosts where their tag is: how many commands of each engine were dispatched before them.
+The components are the real ones. Smaller are: the engines (the first of the nine), counts of commands (2 bits instead of 24;
+programs end before they overflow), and the commands read ahead (3 instead of 32). The memory answers any word at any time,
+well-formed or not; a unit takes and ends commands at any time, but is ready when it has none. Where a command's tag is, it
+carries a ghost: how many commands of each engine were dispatched before it.
 
-Assertions come in two groups. `properties` are what is to be shown. `invariants` say why, in terms of registers, so that
-induction from any state that satisfies them goes through.
+Assertions come in two groups. The properties are what is to be shown. The invariants say why, in terms of registers, so that
+induction from any state that satisfies them goes through. `part` says what is asserted: "invariants"; "properties", of all
+states that satisfy the invariants; or "all", for runs from reset.
 """
 
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false, reportCallIssue=false
@@ -157,7 +158,7 @@ class MachineBench(wiring.Component):
             m.d.sync += visible[i].eq(Mux(starts, 0, visible[i] + arrives))
             waits = [_of(state.frames[i]["waits"], e) for e in count]
             m.d.comb += [
-                Assert(_of(sequencer.progress, i) == (visible[i] + arrives)[:BITS], "a token is visible its latency after done"),
+                Assert(_of(sequencer.progress, i) == (visible[i] + arrives)[:BITS], "a token comes its latency after done"),
                 Assert(_of(sequencer.progress, i) <= state.ended[i] + sequencer.done[i], "no token without done"),
                 Assert(state.ended[i] + state.given[i] <= _of(inner["dispatched"], i), "accepted <= dispatched"),
             ]

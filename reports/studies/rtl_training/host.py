@@ -11,12 +11,10 @@ from simulator.arithmetic import Values, quantize
 from simulator.formats import FORMATS
 from simulator.interpreter import Registers
 
-__all__ = ["COEFFICIENTS", "Digits", "batches", "initial_weights", "load", "loss_and_gradient"]
+__all__ = ["Digits", "batches", "coefficients", "initial_weights", "load", "loss_and_gradient"]
 
 _TRAINED = 1500
-COEFFICIENTS = Registers(lr=0.1 / 32, momentum=0.9, weight_decay=32 * 1e-4)
-"""Of a rate of 0.1 and a decay of 1e-4 on the loss's mean over a batch of 32: the gradient here is that of its sum, which in
-fp16 loses less to underflow."""
+_RATE, _MOMENTUM, _DECAY = 0.05, 0.9, 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +36,16 @@ def load(seed: int) -> Digits:
     order = np.random.default_rng(seed).permutation(len(pixels))
     x, y = quantize(FORMATS["fp16"], pixels[order]), np.asarray(labels, np.int64)[order]
     return Digits(train_x=x[:_TRAINED], train_y=y[:_TRAINED], test_x=x[_TRAINED:], test_y=y[_TRAINED:])
+
+
+def coefficients(network: Network, step: int, steps: int) -> Registers:
+    """The optimizer's registers in a step: a rate that falls linearly to 0, momentum and weight decay.
+
+    Rate and decay are meant for the gradient of the batch's mean loss; the machine gets that of the sum, which in fp16 loses
+    less to underflow, so the rate is divided by the batch and the decay multiplied.
+    """
+    rate = _RATE * (1 - step / steps)
+    return Registers(lr=rate / network.batch, momentum=_MOMENTUM, weight_decay=network.batch * _DECAY)
 
 
 def batches(count: int, size: int, rng: np.random.Generator) -> Iterator[Values]:

@@ -39,8 +39,8 @@ class _Layer:
 class NumpyModel:
     """Two layers' weights and how a step changes them; PEs have `lanes` lanes."""
 
-    def __init__(self, network: Network, w1: Values, w2: Values, coefficients: Registers, *, lanes: int = 1) -> None:
-        self._network, self._coefficients, self._lanes = network, coefficients, lanes
+    def __init__(self, network: Network, w1: Values, w2: Values, *, lanes: int = 1) -> None:
+        self._network, self._lanes = network, lanes
         self._first, self._second = (_Layer(w, np.zeros_like(w), quantize(_FP16, w)) for w in (w1, w2))
         self._prune()
 
@@ -50,12 +50,12 @@ class NumpyModel:
         self._x, self._h = x, np.where(y > 0, y, np.float16(0))
         return self._by_weight(self._h, self._second.copy.T, self._second.forward)
 
-    def backward(self, gradient: Values) -> None:
-        """From the gradient by the logits to new weights."""
+    def backward(self, gradient: Values, of: Registers) -> None:
+        """From the gradient by the logits to new weights, with the optimizer's coefficients."""
         dh = self._by_weight(gradient, self._second.copy, self._second.backward)
         dy = np.where(self._h > 0, dh, np.float16(0))
-        self._update(self._second, self._product(gradient.T, self._h))
-        self._update(self._first, self._product(dy.T, self._x))
+        self._update(self._second, self._product(gradient.T, self._h), of)
+        self._update(self._first, self._product(dy.T, self._x), of)
         self._prune()
 
     def state(self) -> dict[str, Values]:
@@ -70,8 +70,7 @@ class NumpyModel:
             self._first.forward = compress(self._first.copy.T, pattern, 0)
             self._second.forward, self._second.backward = prune_copies(self._second.copy.T, pattern, pattern)
 
-    def _update(self, layer: _Layer, gradient: Values) -> None:
-        of = self._coefficients
+    def _update(self, layer: _Layer, gradient: Values, of: Registers) -> None:
         layer.master, layer.velocity, layer.copy = sgd_momentum(
             layer.master,
             layer.velocity,

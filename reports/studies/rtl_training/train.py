@@ -6,18 +6,19 @@ from typing import Protocol
 
 import numpy as np
 
-from reports.studies.rtl_training.host import Digits, batches, loss_and_gradient
+from reports.studies.rtl_training.host import Digits, batches, coefficients, loss_and_gradient
 from reports.studies.rtl_training.network import Network
 from simulator.arithmetic import Values
+from simulator.interpreter import Registers
 
-__all__ = ["Curves", "View", "train"]
+__all__ = ["Curves", "View", "same", "train"]
 
 
 class View(Protocol):
     """What trains: an image run by RTL or interpreter, or the numpy model."""
 
     def forward(self, x: Values) -> Values: ...
-    def backward(self, gradient: Values) -> None: ...
+    def backward(self, gradient: Values, of: Registers) -> None: ...
     def state(self) -> dict[str, Values]: ...
 
 
@@ -37,14 +38,16 @@ def train(views: Sequence[View], network: Network, digits: Digits, *, epochs: in
     """
     rng = np.random.default_rng(seed)
     curves = [Curves() for _ in views]
+    steps = epochs * (len(digits.train_x) // network.batch)
     _test(views, network, digits, curves)
     for _ in range(epochs):
         for batch in batches(len(digits.train_x), network.batch, rng):
             logits = [view.forward(digits.train_x[batch]) for view in views]
             same(logits, "logits")
+            of = coefficients(network, len(curves[0].losses), steps)
             for view, each, curve in zip(views, logits, curves, strict=True):
                 loss, gradient = loss_and_gradient(each, digits.train_y[batch], network.classes)
-                view.backward(gradient)
+                view.backward(gradient, of)
                 curve.losses.append(loss)
             states = [view.state() for view in views]
             for name in states[0]:

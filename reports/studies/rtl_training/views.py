@@ -6,7 +6,6 @@ from dataclasses import fields
 import numpy as np
 
 from dataflows.regions import read, write
-from reports.studies.rtl_training.host import COEFFICIENTS
 from reports.studies.rtl_training.network import Step
 from rtl.native.machine import MachineModel
 from simulator.arch import Accelerator
@@ -14,20 +13,20 @@ from simulator.arithmetic import Values, quantize
 from simulator.encoding import Fault
 from simulator.formats import FORMATS
 from simulator.image import Bytes
-from simulator.interpreter import interpret
+from simulator.interpreter import Registers, interpret
 from simulator.result import Counters
 
 __all__ = ["Execute", "ImageView", "golden", "initial_image", "rtl"]
 
-Execute = Callable[[bytes, Bytes], tuple[int, Counters]]
-"""Runs a program on an image, in place; cycles (0 where there is no time) and counters."""
+Execute = Callable[[bytes, Bytes, Registers], tuple[int, Counters]]
+"""Runs a program on an image, in place, with the optimizer's registers; cycles (0 where there is no time) and counters."""
 
 
 def rtl(model: MachineModel) -> Execute:
     """The compiled Verilog. Raises RuntimeError where it stops with a fault."""
-    registers = {field.name: float(getattr(COEFFICIENTS, field.name)) for field in fields(COEFFICIENTS)}
 
-    def execute(program: bytes, image: Bytes) -> tuple[int, Counters]:
+    def execute(program: bytes, image: Bytes, of: Registers) -> tuple[int, Counters]:
+        registers = {field.name: float(getattr(of, field.name)) for field in fields(of)}
         ran = model.run(program, image, registers=registers)
         if ran.fault is not Fault.NONE:
             raise RuntimeError(f"Machine must run its program, not stop at command {ran.fault_command} with {ran.fault.name}")
@@ -38,7 +37,7 @@ def rtl(model: MachineModel) -> Execute:
 
 def golden(accelerator: Accelerator) -> Execute:
     """The interpreter, which also checks every command."""
-    return lambda program, image: (0, interpret(program, image, accelerator, COEFFICIENTS))
+    return lambda program, image, of: (0, interpret(program, image, accelerator, of))
 
 
 def initial_image(step: Step, w1: Values, w2: Values) -> Bytes:
@@ -63,13 +62,13 @@ class ImageView:
     def forward(self, x: Values) -> Values:
         """The batch's logits."""
         self._put("x", x)
-        self.ran.append(self._execute(self.step.forward, self.image))
+        self.ran.append(self._execute(self.step.forward, self.image, Registers()))
         return read(self.image, self.step.placed.tensors["logits"])
 
-    def backward(self, gradient: Values) -> None:
-        """From the gradient by the logits to new weights and their copies."""
+    def backward(self, gradient: Values, of: Registers) -> None:
+        """From the gradient by the logits to new weights and their copies, with the optimizer's coefficients."""
         self._put("dlogits", gradient)
-        self.ran.append(self._execute(self.step.backward, self.image))
+        self.ran.append(self._execute(self.step.backward, self.image, of))
 
     def state(self) -> dict[str, Values]:
         """FP32 weights [outputs][inputs] and velocities, by region."""
