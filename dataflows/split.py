@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from simulator.encoding import END, Opcode, Word
+from simulator.encoding import END, Word
 from simulator.schedule import Engine
 
 __all__ = ["split"]
@@ -19,9 +19,10 @@ def split(words: Iterable[Word], first: Collection[int]) -> tuple[tuple[Word, ..
     Raises ValueError for words that don't end with one END, and where a command of `first` comes after one of the others:
     reordering would change the program.
     """
-    *body, end = list(words) or [Word(opcode=Opcode.VECTOR)]
-    if end != END or END in body:
-        raise ValueError(f"Program of {len(body) + 1} commands must have one END, its last command, to be split")
+    given = tuple(words)
+    body = given[:-1]
+    if given[-1:] != (END,) or END in body:
+        raise ValueError(f"Program of {len(given)} commands must have one END, its last command, to be split")
     at = sum(word.op in first for word in body)
     for number, word in enumerate(body):
         if (word.op in first) != (number < at):

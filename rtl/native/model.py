@@ -1,7 +1,9 @@
 """A Verilated model as a shared library that numpy arrays drive, for millions of cycles per second."""
 
 import ctypes
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -169,16 +171,21 @@ def build_shared(folder: Path, verilog: str, top: str, wrapper: str) -> None:
     rare = [path for path in sources if "Slow" in path.name or "Syms" in path.name]  # run once: not worth optimising
     if sum(path.stat().st_size for path in rare) < 2**18:
         rare = []  # cheaper than parsing the headers twice
+    often = [path for path in sources if path not in rare]
     runtime = _runtime()
-    parts = {
-        "fast": [f'#include "{path.name}"' for path in sources if path not in rare] + [wrapper],
-        "slow": [f'#include "{path.name}"' for path in rare],
-    }
-    for part, lines in parts.items():
-        if lines:
-            (folder / "model" / f"{part}_part.cc").write_text("\n".join(lines) + "\n")
-            flags = [*_flags("-O2"), "-include", str(runtime / "prelude.h")] if part == "fast" else _flags("-O0")
-            run_logged(["g++", *flags, "-c", f"model/{part}_part.cc", "-o", f"{part}.o"], folder, "build.log")
-    objects = [f"{part}.o" for part, lines in parts.items() if lines]
-    objects += [f"{runtime / name}.o" for name in _LIBRARY]
+    count = min(os.cpu_count() or 1, max(1, sum(path.stat().st_size for path in often) // 2**20))
+    shares: list[list[Path]] = [[] for _ in range(count)]
+    for path in sorted(often, key=lambda path: -path.stat().st_size):
+        min(shares, key=lambda share: sum(each.stat().st_size for each in share)).append(path)
+    parts = {f"fast{i}": share for i, share in enumerate(shares)} | ({"slow": rare} if rare else {})
+
+    def compiled(part: str) -> None:
+        lines = [f'#include "{path.name}"' for path in parts[part]] + ([wrapper] if part == "fast0" else [])
+        (folder / "model" / f"{part}_part.cc").write_text("\n".join(lines) + "\n")
+        flags = _flags("-O0") if part == "slow" else [*_flags("-O2"), "-include", str(runtime / "prelude.h")]
+        run_logged(["g++", *flags, "-c", f"model/{part}_part.cc", "-o", f"{part}.o"], folder, f"{part}.log")
+
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(compiled, parts))
+    objects = [f"{part}.o" for part in parts] + [f"{runtime / name}.o" for name in _LIBRARY]
     run_logged(["g++", "-shared", "-o", "model.so", *objects, "-lpthread"], folder, "build.log")

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,50 +19,19 @@ from machines import verilog_of_machine  # noqa: E402
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("workloads", "dataflows", "simulator", "rtl", "dse", "reports", "tests")
 
-# what is wrong: (view, file, right text, wrong text)
-MACHINE_FAULTS = {
-    "nothing": ("none", "simulator/arch.py", "tree_levels + 1", "tree_levels + 1"),
-    "spec: an addition too few in the PE's latency": ("spec", "simulator/arch.py", "tree_levels + 1", "tree_levels"),
-    "spec: the pruner forgets to write its last round": ("spec", "simulator/arch.py", "+ pattern.keep - 1", "- 1"),
-    "closed form: a column less of skew": ("timing", "simulator/timing.py", "array.rows + array.cols - 2", "array.rows + array.cols - 3"),
-    "closed form: rows never behind": ("timing", "simulator/timing.py", "(array.rows - 1) * (hop - 1)", "0 * (hop - 1)"),
-    "memory: the latency is free": ("simulator", "simulator/layout.py", "+ dram.latency_cycles(clock)", ""),
-    "engine: tokens visible at once": ("simulator", "simulator/channel.py", "delay + self._latency", "delay"),
-    "port: the newest request first": ("simulator", "simulator/memory.py", "(int(self._env.now), rank", "(-int(self._env.now), rank"),
-    "counters: stores count as loads": (
-        "simulator",
-        "simulator/engines/dma.py",
-        "isinstance(command, Load)",
-        "isinstance(command, Store | Load)",
-    ),
-    "golden: lanes and beats in descending order": (
-        "golden",
-        "simulator/arithmetic.py",
-        "for start in range(0, depth, lanes):",
-        "for start in reversed(range(0, depth, lanes)):",
-    ),
-    "golden: results rounded toward zero": ("golden", "simulator/arithmetic.py", "half = values.astype(np.float16)", "half = np.trunc(values * 4).astype(np.float16) / np.float16(4)"),
-    "golden: momentum after the step": ("golden", "simulator/arithmetic.py", "w = w - rate * v", "w = w - rate * velocity"),
-    "golden: ties to the higher index": ("golden", "workloads/sparsity.py", 'kind="stable"', 'kind="stable"[::1]'),
-    "interpreter: the mask's bits reversed": ("golden", "simulator/image.py", 'bitorder="little"', 'bitorder="big"'),
-    "encoding: m and n exchanged": ("encoding", "simulator/binary.py", 'range(get["m"]), range(get["n"])', 'range(get["n"]), range(get["m"])'),
-}  # fmt: skip
-RTL_FAULTS = {
-    "decoder: a slot too many": ("rtl/decoder.py", "get[name] >= buffer.slots", "get[name] > buffer.slots", "test_decoder.py"),
-    "frame: a token too early": ("rtl/frame.py", "self.progress[engine.value] >= waits", "self.progress[engine.value] + 1 >= waits", "test_sequencer.py"),
-    "sequencer: queues of one place more": ("rtl/frame.py", "(waiting != 0)) < self.depth", "(waiting != 0)) <= self.depth", "test_sequencer.py"),
-}  # fmt: skip
+FAULTS = tomllib.loads((Path(__file__).parent / "bite_faults.toml").read_text())
 
 
-def planted(tmp_path: Path, file: str, right: str, wrong: str) -> Path:
+def planted(folder: Path, fault: dict[str, str]) -> Path:
     """A copy of the project with the fault."""
     for package in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__", "zoo", "studies")
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
-    source = (tmp_path / file).read_text()
-    assert source.count(right) == 1, f"{file} must hold {right!r} once, not {source.count(right)} times"
-    (tmp_path / file).write_text(source.replace(right, wrong))
-    return tmp_path
+        shutil.copytree(ROOT / package, folder / package, ignore=ignored)
+    source = (folder / fault["file"]).read_text()
+    count = source.count(fault["right"])
+    assert count == 1, f"{fault['file']} must hold {fault['right']!r} once, not {count} times"
+    (folder / fault["file"]).write_text(source.replace(fault["right"], fault["wrong"]))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +41,12 @@ def verilog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.mark.parametrize("fault", MACHINE_FAULTS)
-def test_found_on_the_whole_machine(fault: str, tmp_path: Path, verilog: Path):
-    _, file, right, wrong = MACHINE_FAULTS[fault]
-    checkout = planted(tmp_path, file, right, wrong)
+@pytest.mark.parametrize("fault", FAULTS["machine"], ids=lambda fault: fault["name"])
+def test_found_on_the_whole_machine(fault: dict[str, str], tmp_path: Path, verilog: Path):
+    checkout = planted(tmp_path, fault)
     command = [sys.executable, "-P", str(ROOT / "tests/contract/bite_run.py"), str(checkout), str(verilog), str(ROOT / "tests")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if fault == "nothing":
+    if fault["name"] == "nothing":
         assert done.returncode == 0, done.stdout + done.stderr
     else:  # a difference, or a program that a view refuses
         assert done.returncode == 3 or "Error" in done.stderr, done.stdout + done.stderr[-2000:]
@@ -85,18 +54,18 @@ def test_found_on_the_whole_machine(fault: str, tmp_path: Path, verilog: Path):
         assert "SyntaxError" not in done.stderr
 
 
-@pytest.mark.parametrize("fault", RTL_FAULTS)
-def test_found_by_the_component(fault: str, tmp_path: Path):
-    file, right, wrong, test = RTL_FAULTS[fault]
-    checkout = planted(tmp_path, file, right, wrong)
+@pytest.mark.parametrize("fault", FAULTS["component"], ids=lambda fault: fault["name"])
+def test_found_by_the_component(fault: dict[str, str], tmp_path: Path):
+    checkout = planted(tmp_path, fault)
     path = os.pathsep.join(str(checkout / each) for each in (".", "tests", "tests/contract"))
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--rootdir", str(checkout)]
-    command += ["-c", str(ROOT / "pyproject.toml"), str(checkout / "tests/contract" / test)]
+    command += ["-c", str(ROOT / "pyproject.toml"), str(checkout / "tests/contract" / fault["test"])]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-2000:]
     assert "AssertionError" in done.stdout, done.stdout[-2000:]
 
 
 def test_every_view_has_its_faults():
-    assert {view for view, *_ in MACHINE_FAULTS.values()} == {"none", "spec", "timing", "simulator", "golden", "encoding"}
-    assert len(MACHINE_FAULTS) + len(RTL_FAULTS) > 12
+    views = [fault["view"] for kind in FAULTS.values() for fault in kind]
+    assert set(views) == {"none", "spec", "timing", "simulator", "golden", "encoding", "rtl"}
+    assert len(views) - 1 >= 12

@@ -34,7 +34,7 @@ FAULTS = {
     "a slot for all": ("int8-2x2-bus4", OPERAND, "Cat(word, slot)", "Cat(word, 0)"),
     "the other side's requests": ("int8-2x2-bus4", OPERAND, '"b" else ~request.operand_b', '"b" else 1'),
     "a cut entry is dropped": ("int8-2x2-bus4", UNPACK, "cut_bits.eq(available - ", "cut_bits.eq(0 & available - "),
-    "bytes beyond the row": ("int8-2x2-bus4", UNPACK, "beat.bytes > i * bits // 8", "(beat.bytes | 3) > i * bits // 8"),
+    "a row's last element": ("int8-2x2-bus4", UNPACK, "beat.bytes > i * bits // 8", "beat.bytes > (i + 1) * bits // 8"),
     "a sum is shown late": ("int8-5-bus8", RESULT, "else (write,)", "else ()"),
     "folds do not turn": ("int8-5-bus8", RESULT, "(Mux(fields.swapped, 0, row) + fold)", "(Mux(fields.swapped, 0, row))"),
     "all places read one fold": ("int8-5-bus8", RESULT, "base + fold + later", "base + fold"),

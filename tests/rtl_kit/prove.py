@@ -44,7 +44,7 @@ design.il
 """
 
 
-def prove(bench: wiring.Component, *, depth: int, mode: Mode = "bmc", timeout: int = 120) -> Path:
+def prove(bench: wiring.Component, *, depth: int, mode: Mode = "bmc", timeout: int = 600) -> Path:
     """Raise AssertionError unless every assertion of the bench holds; returns the folder of the proof.
 
     "bmc": in the first `depth` cycles after reset. "prove": always, by `depth`-induction (and in the first `depth` cycles).

@@ -14,7 +14,7 @@ from simulator.interpreter import Registers
 __all__ = ["Digits", "batches", "coefficients", "initial_weights", "load", "loss_and_gradient"]
 
 _TRAINED = 1500
-_RATE, _MOMENTUM, _DECAY = 0.05, 0.9, 1e-4
+_RATE, _MOMENTUM, _DECAY = 0.1, 0.9, 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ def batches(count: int, size: int, rng: np.random.Generator) -> Iterator[Values]
 
 
 def initial_weights(network: Network, rng: np.random.Generator) -> tuple[Values, Values]:
-    """W1[hidden][inputs] and W2[outputs][hidden] in FP32, scaled by the inputs (He); rows beyond the classes are 0 and stay 0."""
+    """W1[hidden][inputs] and W2[outputs][hidden] in FP32, scaled by the inputs (He); rows beyond the classes are 0."""
     w1 = rng.normal(size=(network.hidden, network.inputs)) * np.sqrt(2 / network.inputs)
     w2 = rng.normal(size=(network.outputs, network.hidden)) * np.sqrt(2 / network.hidden)
     w2[network.classes :] = 0

@@ -1,6 +1,7 @@
 """A perceptron's training step as one placed program, cut where the host takes the logits and gives their gradient."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from dataflows.compile import compile_workload
 from dataflows.mapping import Mapping
@@ -101,13 +102,15 @@ def _vector(name: str, operation: str, reads: tuple[str, ...], out: str, element
 
 
 def _update(parameter: str, elements: int, pattern: Pattern, *, both: bool) -> Update:
-    copies = (("ff", pattern), ("bp", pattern)) if isinstance(pattern, NM) else ()
+    copies: tuple[tuple[Literal["ff", "bp"], NM], ...] = ()
+    if isinstance(pattern, NM):
+        copies = (("ff", pattern), ("bp", pattern)) if both else (("ff", pattern),)
     return Update(
         name=f"update {parameter}",
         parameter=parameter,
         elements=elements,
         optimizer=OPTIMIZERS["sgd-momentum"],
         gradient=f"d{parameter}",
-        prune=copies if both else copies[:1],
+        prune=copies,
         dense_copy=pattern == DENSE,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import fields
+from time import perf_counter
 
 import numpy as np
 
@@ -53,22 +54,27 @@ def initial_image(step: Step, w1: Values, w2: Values) -> Bytes:
 
 
 class ImageView:
-    """A training run on `image`, which it changes; `ran` has cycles and counters of each program that was run."""
+    """A training run on `image`, which it changes.
+
+    `ran` has cycles and counters of each program that was run, by part of the step; `seconds` is
+    the time that all of them took here.
+    """
 
     def __init__(self, step: Step, image: Bytes, execute: Execute) -> None:
         self.step, self.image, self._execute = step, image, execute
-        self.ran: list[tuple[int, Counters]] = []
+        self.ran: dict[str, list[tuple[int, Counters]]] = {"forward": [], "backward": []}
+        self.seconds = 0.0
 
     def forward(self, x: Values) -> Values:
         """The batch's logits."""
         self._put("x", x)
-        self.ran.append(self._execute(self.step.forward, self.image, Registers()))
+        self._run("forward", self.step.forward, Registers())
         return read(self.image, self.step.placed.tensors["logits"])
 
     def backward(self, gradient: Values, of: Registers) -> None:
         """From the gradient by the logits to new weights and their copies, with the optimizer's coefficients."""
         self._put("dlogits", gradient)
-        self.ran.append(self._execute(self.step.backward, self.image, of))
+        self._run("backward", self.step.backward, of)
 
     def state(self) -> dict[str, Values]:
         """FP32 weights [outputs][inputs] and velocities, by region."""
@@ -79,6 +85,11 @@ class ImageView:
             for what in ("master", "velocity")
             for name, shape in shapes.items()
         }
+
+    def _run(self, part: str, program: bytes, of: Registers) -> None:
+        begun = perf_counter()
+        self.ran[part].append(self._execute(program, self.image, of))
+        self.seconds += perf_counter() - begun
 
     def _put(self, name: str, matrix: Values) -> None:
         write(self.image, self.step.placed.tensors[name], matrix)
