@@ -61,6 +61,7 @@ bench: $(VENV)/.installed-dev
 
 studies: $(VENV)/.installed-dev
 	$(BIN)/python -m reports.studies.sat_speedup
+	$(BIN)/python -m reports.studies.rtl_training
 
 zoo: $(VENV)/.installed-dev
 	$(BIN)/python -m workloads.zoo.regenerate

@@ -222,7 +222,8 @@ class _Placer:
     def _lies(self, op: Gemm, side: Side, dataflow: Dataflow, k: int) -> tuple[Banking, bool, int]:
         """Banking, whether the operand is kept, and its stride."""
         how, kept = banking(dataflow, side), isinstance(op.operand(side).pattern, NM)
-        return how, kept, entries_of_line(self.accelerator, how, op.pattern, k, kept=kept)
+        across = op.lines_fastest(side)
+        return how, kept, entries_of_line(self.accelerator, how, op.pattern, k, kept=kept, across=across)
 
     def _load(self, side: Side, command: Load) -> dict[str, int]:
         op, tile = _gemm(self.program, command), command.tile

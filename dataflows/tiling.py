@@ -184,7 +184,8 @@ def _held(
     """Bytes that each candidate takes up in a slot, and how many there are. Of a feature map: its elements, each once."""
     if not feature_map(gemm, side, accelerator):
         kept = stored_kept(gemm, side, pregenerate=pregenerate)
-        size = operand_bytes(accelerator, dataflow, side, gemm.pattern, lines, depth, kept=kept)
+        across = gemm.lines_fastest(side)
+        size = operand_bytes(accelerator, dataflow, side, gemm.pattern, lines, depth, kept=kept, across=across)
         return batch * size, operand_slot_bytes(accelerator, side)
     keys = list(zip(batch.tolist(), lines.tolist(), depth.tolist(), strict=True))
     known: dict[tuple[int, int, int], int] = {}

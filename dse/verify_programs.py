@@ -59,7 +59,11 @@ def patterns_of(accelerator: Accelerator) -> tuple[Pattern, ...]:
 
 
 def random_values(rng: np.random.Generator, element: Element, shape: tuple[int, ...]) -> Values:
-    """Values of all sizes: ties, zeros of both signs, subnormals and equal magnitudes among them."""
+    """Values of all sizes: ties, zeros of both signs, subnormals and equal magnitudes among them.
+
+    The first and last of each row, and of each column, are large and equal but for their signs: in half of the sums they
+    cancel, so that what was lost in between, and with it the order of additions, shows in the result.
+    """
     if element is Element.MASK:
         return rng.integers(0, 2, shape).astype(np.bool_)
     if element in (Element.INT8, Element.INT32):
@@ -67,6 +71,9 @@ def random_values(rng: np.random.Generator, element: Element, shape: tuple[int, 
         return rng.integers(-top, top, shape).astype(np.int8 if element is Element.INT8 else np.int32)
     values = rng.normal(size=shape) * 2.0 ** rng.integers(-8, 4, shape)
     values = np.where(rng.random(shape) < 0.2, rng.choice([0.0, -0.0, 1.0, -1.0, 2.0**-20], shape), values)
+    for axis in (values, values.T) if values.ndim == 2 else ():
+        axis[0] *= 2.0**6
+        axis[-1] = axis[0] * rng.choice([-1.0, 1.0], axis[0].shape)
     return values.astype(np.float32) if element is Element.FP32 else quantize(FORMATS[element.value], values)
 
 

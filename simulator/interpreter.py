@@ -155,7 +155,8 @@ class _Machine:
         number, how = self.accelerator.pe.number, Banking(get["banking"])
         lines, k, kept = get["lines"], get["k"], bool(get["kept"])
         pattern: Pattern = NM(get["keep"] if kept else 1, get["group"]) if get["group"] else DENSE
-        _require("Field 'stride'", get["stride"], entries_of_line(self.accelerator, how, pattern, k, kept=kept))
+        stride = entries_of_line(self.accelerator, how, pattern, k, kept=kept, across=bool(get["across"]))
+        _require("Field 'stride'", get["stride"], stride)
         words = ceil_div(lines_of_bank(self.accelerator, how, lines) * get["stride"], word_elements(self.accelerator))
         if words > (most := operand_words(self.accelerator, "a" if side == "a" else "b")):
             raise GoldenError(f"Tile of {lines} lines must fit the {most} words of a bank's slot, not need {words}")

@@ -109,19 +109,26 @@ def banking(dataflow: Dataflow, side: Literal["a", "b"]) -> Banking:
 
 
 def entries_of_step(accelerator: Accelerator, pattern: Pattern, *, kept: bool) -> int:
-    """Entries that a bank keeps for a step of one line (D): N rounded up to whole beats, or the step's elements."""
-    pe = accelerator.pe
+    """Entries that a bank keeps for a step of one line (D): N, or the step's elements."""
     if kept:
         assert isinstance(pattern, NM)
-        return pe.beats(pattern) * pe.lanes
-    return pe.depth(pattern)
+        return pattern.keep
+    return accelerator.pe.depth(pattern)
 
 
-def entries_of_line(accelerator: Accelerator, how: Banking, pattern: Pattern, k: Any, *, kept: bool) -> Any:
-    """Entries from a line to the next of the same bank (stride)."""
+def entries_of_line(accelerator: Accelerator, how: Banking, pattern: Pattern, k: Any, *, kept: bool, across: bool) -> Any:
+    """Entries from a line to the next of the same bank (stride): the line's own. Where lines lie side by side in memory
+    (`across`) and a bus beat has more of them than there are banks, as many more as keep those of a bank in different places."""
     steps = ceil_div(k, accelerator.pe.depth(pattern))
-    per_bank = ceil_div(steps, accelerator.array.rows) if how is Banking.STEP_ROWS else steps
-    return per_bank * entries_of_step(accelerator, pattern, kept=kept)
+    per_step = entries_of_step(accelerator, pattern, kept=kept)
+    if how is Banking.STEP_ROWS:
+        return ceil_div(steps, accelerator.array.rows) * per_step
+    banks = accelerator.array.rows if how is Banking.LINE_ROWS else accelerator.array.cols
+    if not across or bus_elements(accelerator) <= banks:
+        return steps * per_step
+    unit = per_step if kept else 1  # entries of a line that follow each other in a beat of lines side by side
+    units, modulus = steps * per_step // unit, 2 if unit & (unit - 1) == 0 else word_elements(accelerator)
+    return unit * (units + (1 - units) % modulus)
 
 
 def lines_of_bank(accelerator: Accelerator, how: Banking, lines: Any) -> Any:
@@ -136,11 +143,19 @@ def lines_of_bank(accelerator: Accelerator, how: Banking, lines: Any) -> Any:
 
 
 def operand_bytes(
-    accelerator: Accelerator, dataflow: Dataflow, side: Literal["a", "b"], pattern: Pattern, lines: Any, k: Any, *, kept: bool
+    accelerator: Accelerator,
+    dataflow: Dataflow,
+    side: Literal["a", "b"],
+    pattern: Pattern,
+    lines: Any,
+    k: Any,
+    *,
+    kept: bool,
+    across: bool,
 ) -> Any:
     """Bytes of a slot that a tile of `lines` x `k` takes up: whole words of every bank, values only."""
     how = banking(dataflow, side)
-    entries = lines_of_bank(accelerator, how, lines) * entries_of_line(accelerator, how, pattern, k, kept=kept)
+    entries = lines_of_bank(accelerator, how, lines) * entries_of_line(accelerator, how, pattern, k, kept=kept, across=across)
     return ceil_div(entries, word_elements(accelerator)) * _operand_word_bytes(accelerator)
 
 

@@ -185,7 +185,7 @@ FAULTS = {
     "reset forgets nothing": ("vector", '"event", reset_less=False', '"event", reset_less=True'),
     "mask of another step": ("update", "mask.word_select(element.next(", "mask.word_select(element.next(0 & "),
     "mask is always taken": ("update", "mask | ~element.next", "mask & ~element.next"),
-    "copy of another plane": ("update", '"copy": unit.copy', '"copy": unit.copy ^ 1'),
+    "a wrong bit of the copy": ("update", '"copy": unit.copy', '"copy": unit.copy.as_value() ^ 1'),
     "a round too many": ("prune", "left <= command.group << shift", "left < command.group << shift"),
     "columns end late": ("prune", "column == width - 1", "column == width"),
     "block does not end": ("prune", "Mux(ends_row, at, begin) + 1", "begin + 1"),

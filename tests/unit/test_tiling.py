@@ -141,7 +141,9 @@ def test_tiles_fit_their_slots(op, accelerator, dataflow, pregenerate):
             operand = op.operand(side)
             kept = operand.pattern != DENSE and not operand.pruned_at_use(pregenerate=pregenerate)
             how = banking(dataflow, side)
-            entries = lines_of_bank(accelerator, how, lines) * entries_of_line(accelerator, how, op.pattern, k, kept=kept)
+            across = op.lines_fastest(side)
+            stride = entries_of_line(accelerator, how, op.pattern, k, kept=kept, across=across)
+            entries = lines_of_bank(accelerator, how, lines) * stride
             words = -(-entries // word_elements(accelerator))
             assert len(tile.batch) * words <= operand_words(accelerator, side)
         u, v = (n, m) if dataflow is Dataflow.IS else (m, n)
