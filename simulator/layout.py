@@ -118,7 +118,7 @@ def entries_of_step(accelerator: Accelerator, pattern: Pattern, *, kept: bool) -
 
 def entries_of_line(accelerator: Accelerator, how: Banking, pattern: Pattern, k: Any, *, kept: bool, across: bool) -> Any:
     """Entries from a line to the next of the same bank (stride): the line's own. Where lines lie side by side in memory
-    (`across`) and a bus beat has more of them than there are banks, as many more as keep those of a bank in different places."""
+    (`across`) and a bus beat has more of them than there are banks, as many more as keep a bank's in different places."""
     steps = ceil_div(k, accelerator.pe.depth(pattern))
     per_step = entries_of_step(accelerator, pattern, kept=kept)
     if how is Banking.STEP_ROWS:

@@ -97,3 +97,14 @@ def test_the_comparison_bites():
     other[3, 5] = np.nextafter(other[3, 5], np.float32(1))
     with pytest.raises(AssertionError, match=r"(logits|master|velocity).* in view 0, .* in view 1"):
         train([NumpyModel(network, w1, w2), NumpyModel(network, other, w2)], network, digits, epochs=1, seed=0)
+
+
+def test_the_host_adds_in_one_order():
+    """However the logits lie in numpy's memory: sums in FP32 depend on it, and with them the gradient's rounding."""
+    logits = np.random.default_rng(0).normal(size=(4096, 16)).astype(np.float16) * np.float16(3)
+    labels = np.arange(len(logits)) % 10
+    (loss, gradient), (other, same_gradient) = (
+        loss_and_gradient(each, labels, 10) for each in (logits, np.asfortranarray(logits))
+    )
+    assert loss == other
+    same([gradient, same_gradient], "gradient")

@@ -62,7 +62,7 @@ def test_odd_dense_sizes(m, n, k, lanes):
 @pytest.mark.parametrize(("pattern", "sparse"), [(DENSE, "b"), (NM(1, 4), "a"), (NM(3, 8), "b")])
 def test_lines_fastest(number, pattern, sparse):
     """A weight gradient reads both operands across; OS does, in tiles of each dimension too."""
-    for slot_bytes in (1024, 8192):
+    for slot_bytes in (1536, 8192):
         _, placed, _ = check_gemm(
             small_machine(number, slot_bytes=slot_bytes), gemm_of(22, 19, 64, pattern, sparse, Stage.WU), dataflow="os"
         )
@@ -112,7 +112,7 @@ def test_the_machine_takes_as_long(number, dataflow, pattern):
     for op in (gemm_of(22, 19, 64, pattern), gemm_of(22, 19, 64, pattern, stage=Stage.WU)):
         if op.stage is Stage.WU and dataflow is not Dataflow.OS:
             continue
-        accelerator = small_machine(number, slot_bytes=1024)
+        accelerator = small_machine(number, slot_bytes=1536)
         program, placed, counters = check_gemm(accelerator, op, dataflow=dataflow)
         wanted = run(program, accelerator, record_events=True)
         assert run(program_of(encode(placed.words)), accelerator, record_events=True) == wanted

@@ -82,7 +82,7 @@ def test_what_a_tile_takes_up_depends_on_the_dataflow():
 )
 def test_parts_of_memory_rows_begin_at_bursts(stage, split):
     """Bursts of 64 bytes: 64 operands of one byte, 16 results of four, along whatever is fastest; 320 of each, tiny buffers."""
-    tiny, sums = Buffer(bytes=8192, slots=2), Buffer(bytes=32768, slots=2)
+    tiny, sums = Buffer(bytes=10240, slots=2), Buffer(bytes=32768, slots=2)
     op, sizes = gemm(320, 320, 320, stage=stage), set()
     for dataflow in Dataflow:
         machine = narrow(64, a_buffer=tiny, b_buffer=tiny, c_buffer=sums)

@@ -65,7 +65,7 @@ def initial_weights(network: Network, rng: np.random.Generator) -> tuple[Values,
 def loss_and_gradient(logits: Values, labels: Values, classes: int) -> tuple[float, Values]:
     """Mean cross-entropy of the batch's softmax over the classes, and the gradient of its sum by the logits in fp16: FP32,
     rounded at the end. Outputs beyond the classes get 0."""
-    given = logits[:, :classes].astype(np.float32)
+    given = logits[:, :classes].astype(np.float32, order="C")  # the order of elements in memory is that of the sum below
     powers = np.exp(given - given.max(axis=1, keepdims=True))
     chances = powers / powers.sum(axis=1, keepdims=True)
     rows = np.arange(len(labels))
