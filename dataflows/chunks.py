@@ -30,7 +30,8 @@ __all__ = [
     "packed_planes",
 ]
 
-WEIGHT, STATE, GRADIENT, MASK = 0, (1, 7), 2, 3  # planes of an update; a second word of state takes the last one's
+WEIGHT, STATE, GRADIENT = 0, (1, 3), 2  # planes of an update
+MASK = 7  # read before the second packed copy's indices are made, which take its place
 COPY = GRADIENT  # the new weights in operand format take the gradient's place
 SOURCE = 0  # plane of what an online pruning reads
 PACKED = 4  # the first plane of packed values; each copy's indices are in the next

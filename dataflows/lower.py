@@ -246,6 +246,8 @@ class Lowering:
                 copy=COPY,
                 mask=MASK,
                 masked=op.decay,
+                second=STATE[1],
+                adam=op.optimizer.is_adam,
             )
             commands.append(update)
             done = self._done(update)

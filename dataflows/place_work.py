@@ -18,7 +18,7 @@ from simulator.vector_operations import VectorOperation
 from workloads import ops
 from workloads.gemm import Gemm
 
-__all__ = ["WorkPlacer", "mask_name", "master_name", "velocity_name", "work_uses"]
+__all__ = ["WorkPlacer", "mask_name", "master_name", "second_name", "velocity_name", "work_uses"]
 
 # Names as traces have them, and those of the opcodes, by how many tensors of the output's size are read.
 _ONE = {"relu": "RELU", "relu_": "RELU", "mul": "SCALE", "scale": "SCALE", "clone": "COPY", "_to_copy": "COPY", "copy": "COPY"}
@@ -41,7 +41,13 @@ def master_name(parameter: str) -> str:
 
 
 def velocity_name(parameter: str) -> str:
+    """The region of the momentum, or of Adam's first moment."""
     return f"{parameter} velocity"
+
+
+def second_name(parameter: str) -> str:
+    """The region of Adam's second moment."""
+    return f"{parameter} second"
 
 
 def mask_name(parameter: str) -> str:
@@ -56,6 +62,10 @@ def work_uses(program: Program, used: set[int], accelerator: Accelerator) -> Ite
         return Use(region=name, rows=1, row_elements=elements, element=element, starts=frozenset({0}), flat=True)
 
     number = accelerator.pe.number
+    names = {op.optimizer.name for index, op in enumerate(program.ops) if index in used and isinstance(op, ops.Update)}
+    if len(names) > 1:
+        listed = ", ".join(sorted(names))
+        raise _refuse(f"optimizers in a program ({listed}), whose coefficients are one set of registers", len(names), 1)
     for index, op in enumerate(program.ops):
         if index not in used:
             continue
@@ -69,6 +79,8 @@ def work_uses(program: Program, used: set[int], accelerator: Accelerator) -> Ite
                 _check_update(op, accelerator)
                 yield flat(master_name(op.parameter), op.elements, Element.FP32)
                 yield flat(velocity_name(op.parameter), op.elements, Element.FP32)
+                if op.optimizer.is_adam:
+                    yield flat(second_name(op.parameter), op.elements, Element.FP32)
                 yield flat(op.gradient, op.elements, result_element(number))
                 if op.decay:
                     yield flat(mask_name(op.parameter), op.elements, Element.MASK)
@@ -79,8 +91,9 @@ def work_uses(program: Program, used: set[int], accelerator: Accelerator) -> Ite
 
 
 def _check_update(op: ops.Update, accelerator: Accelerator) -> None:
-    if op.optimizer.name != "sgd-momentum":
-        raise _refuse(f"optimizer {op.optimizer.name!r} of {op.name!r} in the RTL")
+    known = accelerator.updater.optimizers
+    if ("adam" if op.optimizer.is_adam else op.optimizer.name) not in known:
+        raise _refuse(f"optimizer {op.optimizer.name!r} of {op.name!r} in the RTL of an updater for {', '.join(known)}")
     if accelerator.pe.format == "int8":
         raise _refuse(f"an optimizer for {op.name!r} on a machine of integers in the RTL")
 
@@ -120,9 +133,10 @@ class WorkPlacer:
             case Vector():
                 return Opcode.VECTOR, self._vector(command)
             case Update():
-                planes = {name: getattr(command, name) for name in ("weight", "velocity", "gradient", "copy", "mask")}
-                counts = {"slot": command.slot, "masked": int(command.masked), "elements": command.elements}
-                return Opcode.UPDATE, counts | planes
+                names = ("weight", "velocity", "second", "gradient", "copy", "mask")
+                planes = {name: getattr(command, name) for name in names}
+                flags = {"masked": int(command.masked), "adam": int(command.adam)}
+                return Opcode.UPDATE, {"slot": command.slot, "elements": command.elements} | flags | planes
             case Prune(buffer="work"):
                 return Opcode.PRUNE, self._prune(command)
             case _:
@@ -141,6 +155,7 @@ class WorkPlacer:
                 names = {
                     WEIGHT: master_name(op.parameter),
                     STATE[0]: velocity_name(op.parameter),
+                    STATE[1]: second_name(op.parameter),
                     MASK: mask_name(op.parameter),
                 }
                 names |= {GRADIENT: op.gradient} if isinstance(command, Load) else {COPY: copy}

@@ -134,5 +134,9 @@ def sweep_frame(space: Space, store: Store) -> pd.DataFrame:
     rows = store.frame()
     known = rows[["key", *(name for name in rows.columns if name not in settings.columns)]]
     merged = settings.merge(known, on="key", how="inner", sort=False)
-    used = [name for name in merged.columns if name in settings.columns or merged[name].notna().any()]
-    return merged[used]
+    own = [name for name in merged.columns if name in settings.columns]
+    found = [name for name in merged.columns if name not in settings.columns and merged[name].notna().any()]
+    return merged[own + sorted(found, key=lambda name: (name in _REASON, name))]  # not in the order of evaluation
+
+
+_REASON = ("constraint", "demand", "limit")  # why a point can't run: last

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from dataflows.compile import compile_workload
 from dataflows.mapping import Mapping
 from dataflows.place import place
-from dataflows.regions import Region, write
+from dataflows.place_work import second_name
+from dataflows.regions import Region, read, write
 from simulator.arch import Accelerator, Dataflow
 from simulator.arithmetic import Values, quantize
 from simulator.encoding import encode
 from simulator.formats import FORMATS
 from simulator.image import Element
 from simulator.interpreter import Registers
+from simulator.optimizers import adam_coefficients
 from simulator.schedule import UnsupportedError
 from workloads.gemm import Gemm, Operand, Phase, Role, Stage
 from workloads.graph import Workload
@@ -134,7 +136,7 @@ def _element_work(accelerator: Accelerator, rng: np.random.Generator) -> Iterato
 
 def _training(accelerator: Accelerator, rng: np.random.Generator) -> Iterator[Case | Refused]:
     """A layer's step: forward by its pruned weights, ReLU and back, data gradient by the backward copy, weight gradient,
-    optimizer, and both copies of the new weights."""
+    each optimizer that the machine has, and both copies of the new weights."""
     if accelerator.pe.format == "int8":
         return
     group = 1 << min(accelerator.pe.group, 8).bit_length() - 1
@@ -144,7 +146,7 @@ def _training(accelerator: Accelerator, rng: np.random.Generator) -> Iterator[Ca
     weight = Operand(tensor="w", role=Role.WEIGHT, parameter="w", pattern=pattern, producer=Producer.UPDATE)
     plain = {name: Operand(tensor=name, role=Role.ACTIVATION) for name in ("x", "g", "dy")}
     backward = Mapping(fuse=False, wu="os", bp="ws" if Dataflow.WS in accelerator.array.dataflows else "os")
-    for decay in (False, True):
+    for optimizer, decay, registers in _optimizers(accelerator):
         ops: list[Op] = [
             _product("ff", Stage.FF, (batch, outputs, inputs), plain["x"], weight, "y"),
             _map("relu", ("y",), "h", batch * outputs),
@@ -155,18 +157,27 @@ def _training(accelerator: Accelerator, rng: np.random.Generator) -> Iterator[Ca
                 name="update",
                 parameter="w",
                 elements=outputs * inputs,
-                optimizer=OPTIMIZERS["sgd-momentum"],
+                optimizer=OPTIMIZERS[optimizer],
                 gradient="dw",
                 prune=(("ff", pattern), ("bp", pattern)) if isinstance(pattern, NM) else (),
                 dense_copy=pattern is DENSE,
                 decay=decay,
             ),
         ]
-        name = f"training step {batch}x{outputs}x{inputs}, {pattern}{', SR-STE decay' if decay else ''}"
-        yield _case(name, ops, accelerator, rng, mapping=backward, registers=_REGISTERS)
+        extra = [*([optimizer] if OPTIMIZERS[optimizer].is_adam else []), *(["SR-STE decay"] if decay else [])]
+        name = ", ".join([f"training step {batch}x{outputs}x{inputs}, {pattern}", *extra])
+        yield _case(name, ops, accelerator, rng, mapping=backward, registers=registers)
 
 
-_REGISTERS = Registers(lr=0.05, momentum=0.9, weight_decay=1e-3, decay=2e-4)
+def _optimizers(accelerator: Accelerator) -> Iterator[tuple[str, bool, Registers]]:
+    """Those of the machine: the workload's name, with SR-STE decay or not, and coefficients."""
+    if "sgd-momentum" in accelerator.updater.optimizers:
+        registers = Registers(lr=0.05, momentum=0.9, weight_decay=1e-3, decay=2e-4)
+        yield "sgd-momentum", False, registers
+        yield "sgd-momentum", True, registers
+    if "adam" in accelerator.updater.optimizers:
+        rates = adam_coefficients(3, lr=0.05, eps=1e-3, weight_decay=1e-3, decoupled_decay=2e-3, decay=2e-4)
+        yield "adamw", True, Registers(**rates._asdict())  # SR-STE's mask, too: then all planes are in use
 
 
 def _gemm(name: str, m: int, n: int, k: int, pattern: Pattern, sparse: str, stage: Stage) -> Gemm:
@@ -215,8 +226,11 @@ def _case(
     except UnsupportedError as error:
         return Refused(name=name, reason=str(error))
     image = rng.integers(0, 256, placed.memory_bytes, np.uint8)
-    for region in placed.tensors.values():
+    squares = {second_name(op.parameter) for op in ops if isinstance(op, Update)}
+    for name_of, region in placed.tensors.items():
         fill(image, region, rng)
+        if name_of in squares:  # means of squares are not negative; else most roots are NaN
+            write(image, region, np.abs(read(image, region)))
     return Case(name=name, data=encode(placed.words), image=image, registers=registers or Registers())
 
 

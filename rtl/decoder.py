@@ -10,9 +10,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.frame import progress_layout
-from simulator.arch import Accelerator, Dataflow
+from simulator.arch import OPTIMIZERS, Accelerator, Dataflow
 from simulator.encoding import COMMAND_BITS, DATAFLOWS, ENGINES, FIELDS, HEADER, Fault, Opcode, layout_of
-from simulator.faults import NOT_ZERO, buffers_of, known_bankings, limits_of, opcodes_of
+from simulator.faults import NOT_ZERO, buffers_of, known_bankings, limits_of, opcodes_of, optimizers_of
 from simulator.vector_operations import VectorOperation
 
 __all__ = ["Decoder"]
@@ -56,6 +56,9 @@ class Decoder(wiring.Component):
                     reserved = self.word[fields.size :].any()
                     if opcode is Opcode.VECTOR:
                         reserved |= get.operation >= len(VectorOperation)
+                    if opcode is Opcode.UPDATE:
+                        missing = {*range(len(OPTIMIZERS))} - optimizers_of(self.accelerator)
+                        reserved |= _any([get.adam == code for code in sorted(missing)])
                     value: Value = Mux(_any(early), Fault.TOKEN, Fault.NONE)
                     for fault, check in reversed(checks):
                         value = Mux(_any(check(opcode, get)), fault, value)

@@ -21,7 +21,8 @@ def verilog_of(component: wiring.Component, name: str) -> str:
 
     Ports are the members of the signature, nested ones joined by two underscores (``operands__valid``), and `clk` and
     `rst` where the component has a register. The text depends on the component and the versions of Amaranth and Yosys
-    only, so that a hash of it names a build. Raises ValueError for a name that a port has too: Verilator refuses that.
+    only, so that a hash of it names a build. Memories have no initial contents: nothing may be read before it is written.
+    Raises ValueError for a name that a port has too: Verilator refuses that.
     """
     if name in component.signature.members:
         raise ValueError(
@@ -32,7 +33,8 @@ def verilog_of(component: wiring.Component, name: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "design.il").write_text(text)
         (Path(folder) / "shared.il").write_text(collected.text)
-        script = ["read_rtlil design.il", "read_rtlil shared.il", "proc -nomux -norom", "memory_collect"]
+        script = ["read_rtlil design.il", "read_rtlil shared.il", "delete t:$meminit t:$meminit_v2"]
+        script += ["proc -nomux -norom", "memory_collect"]
         script += [f"attrmap {_ATTRIBUTES}", f"attrmap -modattr {_ATTRIBUTES}", "write_verilog -norename design.v"]
         run_yosys("\n".join(script), cwd=Path(folder))
         emitted = (Path(folder) / "design.v").read_text()

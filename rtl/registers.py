@@ -45,6 +45,11 @@ def _memory_map() -> dict[str, Register]:
         ("momentum", 32, "write", "momentum, FP32"),
         ("weight_decay", 32, "write", "weight decay, FP32"),
         ("decay", 32, "write", "SR-STE decay of pruned weights, FP32"),
+        ("gain", 32, "write", "Adam: part of the gradient in the first moment, FP32; `momentum` is the old moment's"),
+        ("square_momentum", 32, "write", "Adam: part of the old second moment in the new one, FP32"),
+        ("square_gain", 32, "write", "Adam: part of the squared gradient in the second moment, FP32"),
+        ("eps", 32, "write", "Adam: added to the second moment's root, FP32"),
+        ("decoupled_decay", 32, "write", "AdamW: weight decay beside the gradient, FP32"),
         ("cycles", COUNTER_BITS, "read", "from the first dispatch to the last result"),
         *((name, COUNTER_BITS, "read", "as simulator.result.Counters") for name in COUNTERS),
     ]

@@ -29,7 +29,6 @@ from rtl.prune_engine import PruneEngine
 from rtl.registers import LITE_PORTS, Registers, lite_ports
 from rtl.result_buffer import ResultBuffer
 from rtl.sequencer import Sequencer
-from rtl.updater import COEFFICIENTS
 from rtl.work_buffer import WorkBuffer
 from rtl.work_engines import UpdateEngine, VectorEngine
 from simulator.arch import Accelerator, Dataflow
@@ -181,7 +180,7 @@ class Machine(wiring.Component):
         engines = {Opcode.PRUNE: PruneEngine(self.accelerator), Opcode.VECTOR: VectorEngine(self.accelerator)}
         if Opcode.UPDATE in opcodes_of(self.accelerator):
             engines[Opcode.UPDATE] = update = UpdateEngine(self.accelerator)
-            m.d.comb += [getattr(update, name).eq(registers.written[name]) for name in COEFFICIENTS]
+            m.d.comb += [getattr(update, name).eq(registers.written[name]) for name in update.coefficients]
         units = {opcode: _Unit(ready=Const(1), started=Const(0), ended=Const(0), done=Const(0)) for opcode in [Opcode.UPDATE]}
         for opcode, engine in engines.items():
             m.submodules[opcode.engine.value] = engine

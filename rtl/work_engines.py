@@ -19,13 +19,16 @@ write nothing. Lanes, latency and elements of 2, 3 and 3:
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
 # Amaranth makes ports attributes at run time.
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.pipeline import wire
 from rtl.skew import delayed
-from rtl.updater import COEFFICIENTS, Updater
+from rtl.updater import Ports, Updater
 from rtl.vector import OPERATION_BITS, VectorUnit
 from rtl.work_ports import check_lanes, fields_layout, log2, read_layout, readers, write_layout, writers
 from simulator.arch import Accelerator
@@ -37,6 +40,7 @@ __all__ = ["UpdateEngine", "VectorEngine", "Walk", "engine_ports"]
 
 ELEMENT_BITS = FIELDS[Opcode.UPDATE]["elements"]
 EVENTS = ("ready", "started", "ended", "done")
+_ONE = 0x3F800000  # in FP32
 
 
 def engine_ports(accelerator: Accelerator, opcode: Opcode, reads: tuple[str, ...], writes: tuple[str, ...]) -> dict:
@@ -112,18 +116,19 @@ class _Element:
         """`value` in the datapath's cycle."""
         return delayed(self.m, value, 1, name)
 
-    def write(self, results: dict[str, Value]) -> None:
-        """Write the results, named as ports and fields are, of the step of latency + 1 cycles ago."""
+    def write(self, results: dict[str, Value], when: Mapping[str, Value] = MappingProxyType({})) -> None:
+        """Write the results, named as ports and fields are, of the step of latency + 1 cycles ago, `when` the command said."""
         first = next(iter(results))
         place = {"slot": self.command.slot, "at": self.walk.at[: len(getattr(self.engine, f"write_{first}").at)]}
         place |= {name: getattr(self.command, name) for name in results} | {"present": self.walk.present}
+        place |= {f"when_{name}": condition for name, condition in when.items()}
         layout = data.StructLayout({name: len(value) for name, value in place.items()})
         then = layout(delayed(self.m, Cat(place.values()), self.latency + 1, "place"))
         for name, result in results.items():
             request = getattr(self.engine, f"write_{name}")
             width = len(request.enable) // self.lanes
             self.m.d.comb += [
-                request.valid.eq(self.writes),
+                request.valid.eq(self.writes & getattr(then, f"when_{name}") if name in when else self.writes),
                 request.slot.eq(then.slot),
                 request.plane.eq(getattr(then, name)),
                 request.at.eq(then.at),
@@ -133,7 +138,7 @@ class _Element:
 
 
 class UpdateEngine(wiring.Component):
-    """Optimizer steps; the coefficients are FP32 bits that stay as they are while commands are in flight.
+    """Optimizer steps; the coefficients are FP32 bits that stay as they are while commands are in flight, as `adam` must.
 
     Raises ValueError for lanes that are no power of two, and for an int8 machine.
     """
@@ -143,17 +148,20 @@ class UpdateEngine(wiring.Component):
         if accelerator.pe.format == "int8":
             raise ValueError(f"UpdateEngine of {accelerator.name!r} must be for fp16 or bf16 gradients, not 'int8'")
         self.spec = accelerator
-        reads, writes = ("weight", "velocity", "gradient", "mask"), ("weight", "velocity", "copy")
-        ports = engine_ports(accelerator, Opcode.UPDATE, reads, writes)
-        super().__init__(ports | {name: In(MASTER_BITS) for name in COEFFICIENTS})
+        known = Ports(accelerator.pe.number, accelerator.updater.optimizers)
+        self.coefficients = tuple(name for name in known.static if name != "adam")
+        self.state = tuple(name for name in known.inputs if name in ("weight", "velocity", "second"))
+        ports = engine_ports(accelerator, Opcode.UPDATE, (*self.state, "gradient", "mask"), (*self.state, "copy"))
+        super().__init__(ports | {name: In(MASTER_BITS) for name in self.coefficients})
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
         m.submodules.unit = unit = Updater(self.spec)
         lanes = self.spec.updater.lanes
         element = _Element(m, self, Opcode.UPDATE, lanes, self.spec.updater.latency)
-        for name in ("weight", "velocity", "gradient"):
-            m.d.comb += getattr(unit, name).eq(element.read(name))
+        adam = element.command.adam
+        for name in (*self.state, "gradient"):
+            m.d.comb += getattr(unit, name).eq(element.read(name, adam if name == "second" else 1))
         shift = max(0, 3 - log2(lanes))  # steps of a byte of the mask
         mask = element.read("mask", element.command.masked, shift)
         if shift:
@@ -163,8 +171,13 @@ class UpdateEngine(wiring.Component):
             unit.valid_in.eq(element.next(element.walk.active, "valid_in")),
             unit.keep.eq(mask | ~element.next(element.command.masked, "masked").replicate(lanes)),
         ]
-        m.d.comb += [getattr(unit, name).eq(getattr(self, name)) for name in COEFFICIENTS]
-        element.write({"weight": unit.new_weight, "velocity": unit.new_velocity, "copy": unit.copy})
+        m.d.comb += [getattr(unit, name).eq(getattr(self, name)) for name in self.coefficients if name != "gain"]
+        if "gain" in self.coefficients:  # SGD takes the whole gradient
+            m.d.comb += unit.gain.eq(Mux(adam, self.gain, Const(_ONE, MASTER_BITS)))
+        if "adam" in unit.ports.static:
+            m.d.comb += unit.adam.eq(adam)
+        results = {name: getattr(unit, f"new_{name}") for name in self.state}
+        element.write(results | {"copy": unit.copy}, {"second": adam} if "second" in self.state else {})
         return m
 
 

@@ -42,6 +42,7 @@ def readers(accelerator: Accelerator) -> dict[str, int]:
     if _updates(accelerator):
         lanes = accelerator.updater.lanes
         widths |= {"weight": 4 * lanes, "velocity": 4 * lanes, "gradient": lanes * result, "mask": max(1, lanes // 8)}
+        widths |= {"second": 4 * lanes} if _adam(accelerator) else {}
     return widths
 
 
@@ -53,6 +54,7 @@ def writers(accelerator: Accelerator) -> dict[str, int]:
     if _updates(accelerator):
         lanes = accelerator.updater.lanes
         widths |= {"weight": 4 * lanes, "velocity": 4 * lanes, "copy": lanes * number.operand_bits // 8}
+        widths |= {"second": 4 * lanes} if _adam(accelerator) else {}
     return widths
 
 
@@ -76,3 +78,8 @@ def fields_layout(opcode: Opcode) -> data.StructLayout:
 def _updates(accelerator: Accelerator) -> bool:
     """Gradients of int8 machines have no FP32 update."""
     return accelerator.pe.format != "int8"
+
+
+def _adam(accelerator: Accelerator) -> bool:
+    """Only Adam has a second moment."""
+    return "adam" in accelerator.updater.optimizers

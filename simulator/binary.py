@@ -90,9 +90,9 @@ def command(word: Word) -> Command:
                 waits=waits,
             )
         case Opcode.UPDATE:
-            planes = {name: get[name] for name in ("weight", "velocity", "gradient", "copy", "mask")}
-            masked = bool(get["masked"])
-            return Update(op=word.op, slot=get["slot"], elements=get["elements"], masked=masked, waits=waits, **planes)
+            planes = {name: get[name] for name in ("weight", "velocity", "second", "gradient", "copy", "mask")}
+            flags = {name: bool(get[name]) for name in ("masked", "adam")}
+            return Update(op=word.op, slot=get["slot"], elements=get["elements"], waits=waits, **planes, **flags)
         case Opcode.VECTOR:
             planes = {name: get[name] for name in ("x", "y", "out")}
             operation = VectorOperation(get["operation"]).name.lower()

@@ -64,7 +64,7 @@ class Fault(IntEnum):
     """Why the machine stopped: the codes of its error register."""
 
     NONE = 0
-    OPCODE = 1  # no such opcode, or a reserved bit is set
+    OPCODE = 1  # no such opcode, operation or optimizer, or a reserved bit is set
     SIZE = 2  # a count or a size is 0 where it must not be
     SLOT = 3  # a slot or plane that the buffer doesn't have
     PATTERN = 4  # a pattern that the PEs can't take, or that doesn't divide the reduction
@@ -132,6 +132,8 @@ FIELDS: dict[Opcode, dict[str, int]] = {
         "mask": 3,
         "masked": 1,
         "elements": 32,
+        "second": 3,  # Adam's second moment
+        "adam": 1,  # position in `arch.OPTIMIZERS`
     },
     Opcode.VECTOR: {"slot": 4, "operation": 4, "x": 3, "y": 3, "out": 3, "elements": 32, "scalar": 32},
     Opcode.STORE_C: _TRANSFER | {"swapped": 1, "columns": 16, "stride": 16},

@@ -8,13 +8,13 @@ transfer's rows times their bytes, stay within a slot, and that a kept row's byt
 from collections.abc import Mapping
 from typing import Literal
 
-from simulator.arch import Accelerator, Buffer, Dataflow
+from simulator.arch import OPTIMIZERS, Accelerator, Buffer, Dataflow
 from simulator.encoding import COMMAND_BYTES, DATAFLOWS, FIELDS, HEADER, Fault, Opcode, layout_of
 from simulator.layout import banking, operand_words, plane_bytes, result_words, word_elements
 from simulator.schedule import Engine
 from simulator.vector_operations import VectorOperation
 
-__all__ = ["NOT_ZERO", "buffers_of", "fault", "known_bankings", "limits_of", "opcodes_of"]
+__all__ = ["NOT_ZERO", "buffers_of", "fault", "known_bankings", "limits_of", "opcodes_of", "optimizers_of"]
 
 _SIDES: tuple[Literal["a", "b"], ...] = ("a", "b")
 
@@ -47,7 +47,11 @@ def fault(data: bytes, accelerator: Accelerator, dispatched: Mapping[Engine, int
     for key, width in layout_of(opcode).items():
         get[key] = bits & (1 << width) - 1
         bits >>= width
-    if bits or opcode not in opcodes_of(accelerator) or (opcode is Opcode.VECTOR and get["operation"] >= len(VectorOperation)):
+    if bits or opcode not in opcodes_of(accelerator):
+        return Fault.OPCODE
+    if opcode is Opcode.VECTOR and get["operation"] >= len(VectorOperation):
+        return Fault.OPCODE
+    if opcode is Opcode.UPDATE and get["adam"] not in optimizers_of(accelerator):
         return Fault.OPCODE
     if _size(opcode, get):
         return Fault.SIZE
@@ -70,6 +74,11 @@ def fault(data: bytes, accelerator: Accelerator, dispatched: Mapping[Engine, int
 def opcodes_of(accelerator: Accelerator) -> set[Opcode]:
     """The machine's opcodes: where operands are integers there is no optimizer."""
     return set(Opcode) - ({Opcode.UPDATE} if accelerator.pe.format == "int8" else set())
+
+
+def optimizers_of(accelerator: Accelerator) -> set[int]:
+    """The values of UPDATE's field `adam` that the machine's updater can do."""
+    return {OPTIMIZERS.index(name) for name in accelerator.updater.optimizers}
 
 
 def _size(opcode: Opcode, get: dict[str, int]) -> bool:

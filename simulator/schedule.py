@@ -123,6 +123,8 @@ class Update:
     copy: int = 0  # the new weights in operand format
     mask: int = 0
     masked: bool = False
+    second: int = 0  # Adam's second moment; its first one is `velocity`
+    adam: bool = False
 
     engine = Engine.UPDATE
 

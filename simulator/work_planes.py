@@ -10,6 +10,7 @@ from simulator.golden import GoldenError
 from simulator.hazards import Hazards
 from simulator.image import Bytes, Element, bytes_of, operand_element, pack_entries, result_element, values_of
 from simulator.layout import plane_bytes
+from simulator.optimizers import AdamCoefficients, adam
 from simulator.result import Counters
 from simulator.vector_operations import VectorOperation, vector_operation
 from workloads.sparsity import NM
@@ -21,12 +22,17 @@ _TWO_OPERANDS = (VectorOperation.ADD, VectorOperation.RELU_GRADIENT, VectorOpera
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registers:
-    """The optimizer's coefficients; the machine holds them as FP32."""
+    """The optimizer's coefficients; the machine holds them as FP32. The names are those of `simulator.optimizers`."""
 
     lr: float = 0.0
     momentum: float = 0.0
     weight_decay: float = 0.0
     decay: float = 0.0
+    gain: float = 1.0  # this and what follows is Adam's; SGD takes the whole gradient, whatever this is
+    square_momentum: float = 0.0
+    square_gain: float = 0.0
+    eps: float = 0.0
+    decoupled_decay: float = 0.0
 
 
 @dataclass(slots=True)
@@ -42,6 +48,7 @@ class WorkPlanes:
     hazards: Hazards
     counters: Counters
     content: dict[tuple[int, int], Bytes] = field(default_factory=dict[tuple[int, int], Bytes])  # by (slot, plane), as written
+    optimizer: int | None = None  # field `adam` of the updates so far
 
     def read(self, slot: int, plane: int, element: Element, elements: int) -> Values:
         self.hazards.read(("work", slot, plane))
@@ -76,19 +83,23 @@ class WorkPlanes:
 
     def update(self, get: dict[str, int]) -> None:
         number, slot, elements, use = self.accelerator.pe.number, get["slot"], get["elements"], self.registers
-        weight, velocity, copy = sgd_momentum(
-            self.read(slot, get["weight"], Element.FP32, elements),
-            self.read(slot, get["velocity"], Element.FP32, elements),
-            self.read(slot, get["gradient"], result_element(number), elements),
-            number,
-            lr=use.lr,
-            momentum=use.momentum,
-            weight_decay=use.weight_decay,
-            mask=self.read(slot, get["mask"], Element.MASK, elements) if get["masked"] else None,
-            decay=use.decay,
-        )
-        self.write(slot, get["weight"], bytes_of(Element.FP32, _canonical(weight)))
-        self.write(slot, get["velocity"], bytes_of(Element.FP32, _canonical(velocity)))
+        if self.optimizer not in (None, get["adam"]):
+            raise GoldenError(f"Field 'adam' must be the same in all of a program's updates, not {get['adam']}")
+        self.optimizer = get["adam"]
+        weight, velocity = (self.read(slot, get[name], Element.FP32, elements) for name in ("weight", "velocity"))
+        gradient = self.read(slot, get["gradient"], result_element(number), elements)
+        mask = self.read(slot, get["mask"], Element.MASK, elements) if get["masked"] else None
+        state: dict[str, Values] = {}
+        if get["adam"]:
+            second = self.read(slot, get["second"], Element.FP32, elements)
+            rates = AdamCoefficients(**{name: getattr(use, name) for name in AdamCoefficients._fields})
+            *new, copy = adam(weight, velocity, second, gradient, number, rates, mask)
+            state = dict(zip(("weight", "velocity", "second"), new, strict=True))
+        else:
+            rates = {"lr": use.lr, "momentum": use.momentum, "weight_decay": use.weight_decay, "decay": use.decay}
+            state["weight"], state["velocity"], copy = sgd_momentum(weight, velocity, gradient, number, mask=mask, **rates)
+        for name, values in state.items():
+            self.write(slot, get[name], bytes_of(Element.FP32, _canonical(values)))
         self.write(slot, get["copy"], bytes_of(operand_element(number), copy))
         self.counters.updated_elements += elements
 

@@ -66,6 +66,11 @@ class Optimizer:
     state_words: int
     operations: int
 
+    @property
+    def is_adam(self) -> bool:
+        """With two moments; weight decay, decoupled or not, is a matter of coefficients."""
+        return self.name in ("adam", "adamw")
+
 
 OPTIMIZERS = {
     # operations: multiply-accumulates and other FP32 operations per element of the textbook update, weight decay included

@@ -14,7 +14,7 @@ from rtl_kit import NativeModel  # noqa: E402
 
 from rtl.decoder import Decoder  # noqa: E402
 from rtl.emit import check, verilog_of  # noqa: E402
-from simulator.arch import Accelerator, Array, Buffer, Dataflow, Pe  # noqa: E402
+from simulator.arch import Accelerator, Array, Buffer, Dataflow, Pe, Updater  # noqa: E402
 from simulator.encoding import COMMAND_BITS, ENGINES, FIELDS, WAIT_BITS, Fault, Opcode, Word, encode, layout_of  # noqa: E402
 from simulator.faults import buffers_of, fault, known_bankings, limits_of  # noqa: E402
 from simulator.presets import PRESETS  # noqa: E402
@@ -27,12 +27,15 @@ MACHINES = {
         pe=Pe(format="fp16", group=8, lanes=2, registers=5, multiply_latency=1, accumulate_latency=2, interleave=2),
         array=Array(rows=3, cols=2, dataflows=(Dataflow.OS,)),
         c_buffer=Buffer(bytes=4096, slots=3),
+        updater=Updater(optimizers=("sgd-momentum", "adam")),
     ),
     "ws-few-registers": dataclasses.replace(
         EDGE,
         pe=Pe(format="fp16", group=16, lanes=1, registers=4),
         array=Array(rows=2, cols=2, dataflows=(Dataflow.WS,)),
+        updater=Updater(optimizers=("adam",)),
     ),
+    "sgd": dataclasses.replace(EDGE, pe=Pe(format="bf16", group=4, lanes=1, registers=4)),
 }
 
 
@@ -51,6 +54,7 @@ def sound(rng: np.random.Generator, accelerator: Accelerator, opcode: Opcode) ->
         "banking": int(rng.choice(sorted(known_bankings("a", accelerator) | known_bankings("b", accelerator)))),
         "dataflow": int(rng.integers(0, 3)),
         "operation": int(rng.integers(0, 6)),
+        "adam": int(rng.integers(0, 2)),
     }
     typical |= {name: int(rng.integers(0, buffer.slots)) for name, buffer in buffers_of(opcode, accelerator).items()}
     for name, limit in limits_of(opcode, accelerator).items():
@@ -100,6 +104,15 @@ def test_the_same_fault(name: str):
         Fault.LENGTH,
     }
     assert np.mean(want == 0) > 0.1
+    body = [Word(opcode=Opcode.UPDATE, fields=dict.fromkeys(FIELDS[Opcode.UPDATE], 1) | {"adam": adam}) for adam in (0, 1)]
+    found = model.run(
+        {
+            "word": as_array([int.from_bytes(encode([word]), "little") for word in body], COMMAND_BITS),
+            "dispatched": as_array([0, 0], WAIT_BITS * len(ENGINES)),
+        }
+    )["fault"]
+    known = () if accelerator.pe.format == "int8" else accelerator.updater.optimizers
+    assert list(found) == [Fault.NONE if name in known else Fault.OPCODE for name in ("sgd-momentum", "adam")]
 
 
 def test_text_is_sound():

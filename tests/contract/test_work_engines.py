@@ -26,6 +26,7 @@ MACHINES = {
     "bf16": (machine("bf16", 16, (2, 1, 2), 16, 3, (1, 16, 1)), ("prune", "update", "vector")),
     "int8": (machine("int8", 4, (8, 1, 2), 8, 2, (3, 1, 5)), ("prune", "vector")),
     "one lane": (machine("fp16", 4, (1, 1, 1), 4, 4, (2, 1, 2)), ("prune", "update", "vector")),
+    "adam": (machine("fp16", 4, (2, 2, 2), 4, 2, (2, 9, 2), ("sgd-momentum", "adam")), ("update",)),
     "pruner of one element": (machine("int8", 1, (2, 1, 1), 4, 2), ("prune",)),
 }
 WIDE = {
@@ -130,8 +131,8 @@ def test_the_table_of_the_docstring():
     run = Script(fp16, 7, 0, 0)
     run.fill()
     begin = run.free["update"] = run.end + 1
-    run.update(0, [0, 1, 2, 3, 4], 3, 1)
-    run.update(1, [0, 1, 2, 3, 4], 3, 0)
+    run.update(0, [0, 1, 2, 3, 4, 5], 3, 1)
+    run.update(1, [0, 1, 2, 3, 4, 5], 3, 0)
     run.empty()
     assert sorted(run.events["update_started"]) == [begin, begin + events["(next command starts)"]]
     for name in ("started", "ended", "done"):
@@ -185,6 +186,9 @@ FAULTS = {
     "reset forgets nothing": ("vector", '"event", reset_less=False', '"event", reset_less=True'),
     "mask of another step": ("update", "mask.word_select(element.next(", "mask.word_select(element.next(0 & "),
     "mask is always taken": ("update", "mask | ~element.next", "mask & ~element.next"),
+    "second moment of another": ("update", 'adam if name == "second" else 1', '~adam if name == "second" else 1'),
+    "SGD writes a second moment": ("update", '{"second": adam} if', '{"second": Const(1)} if'),
+    "SGD takes Adam's gain": ("update", "Mux(adam, self.gain, Const(_ONE, MASTER_BITS))", "self.gain"),
     "a wrong bit of the copy": ("update", '"copy": unit.copy', '"copy": unit.copy.as_value() ^ 1'),
     "a round too many": ("prune", "left <= command.group << shift", "left < command.group << shift"),
     "columns end late": ("prune", "column == width - 1", "column == width"),
@@ -209,7 +213,8 @@ def test_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch):
     module = rtl.prune_engine if engine == "prune" else rtl.work_engines
     changed = mutant(module, right, wrong)
     monkeypatch.setitem(ENGINES, engine, getattr(changed, ENGINES[engine].__name__))
-    broken = Bench(machine("bf16", 4, (2, 1 + (engine == "update"), 2), 4, 2, (1, 2, 2)), [engine])
+    optimizers = ("sgd-momentum", "adam") if engine == "update" else ("sgd-momentum",)
+    broken = Bench(machine("bf16", 4, (2, 1 + (engine == "update"), 2), 4, 2, (1, 2, 2), optimizers), [engine])
     found = [check_program(broken, seed, 300, 0.2 * (seed % 2)) for seed in range(4)]
     run, after = Script(broken, 5, 0), Script(broken, 6, 0)
     for each in (run, after):

@@ -22,19 +22,23 @@ from rtl_kit.toolchain import ports_of
 
 from rtl.emit import verilog_of
 from rtl.prune_engine import PruneEngine
-from rtl.updater import COEFFICIENTS
 from rtl.work_buffer import WorkBuffer
 from rtl.work_engines import EVENTS, UpdateEngine, VectorEngine
-from simulator.arch import Accelerator, Buffer, Dram, Pe, Pruner, Updater, VectorUnit, ceil_div
+from simulator.arch import OPTIMIZERS, Accelerator, Buffer, Dram, Pe, Pruner, Updater, VectorUnit, ceil_div
 from simulator.arithmetic import compress, sgd_momentum
 from simulator.encoding import PLANES
 from simulator.layout import bus_bytes, bus_elements, plane_bytes
+from simulator.optimizers import AdamCoefficients, adam
 from simulator.vector_operations import VectorOperation, vector_operation
 from workloads.sparsity import NM
 
 ENGINES = {"prune": PruneEngine, "update": UpdateEngine, "vector": VectorEngine}
 BINARY = (VectorOperation.ADD, VectorOperation.MULTIPLY, VectorOperation.RELU_GRADIENT)
-NUMBERS = (0.1, 0.9, 5e-4, 2e-4)  # coefficients
+RATES = AdamCoefficients(
+    lr=0.1, momentum=0.9, gain=0.15, square_momentum=0.99, square_gain=0.02, eps=1e-3, weight_decay=5e-4, decoupled_decay=2e-3,
+    decay=2e-4,
+)  # fmt: skip
+SGD_RATES = {name: getattr(RATES, name) for name in ("lr", "momentum", "weight_decay", "decay")}
 Plane: TypeAlias = tuple[int, int]  # slot, plane
 START = 4  # cycles from a store's command to its first beat
 
@@ -50,7 +54,8 @@ class WorkTop(wiring.Component):
         ports |= {"stored_valid": Out(1), "stored_payload": Out(bus), "stored_ready": In(1)}
         for name, engine in self.engines.items():
             ports |= {f"{name}_{port}": engine.signature.members[port] for port in ("accept", "command", *EVENTS)}
-        ports |= {name: In(32) for name in COEFFICIENTS if "update" in engines}
+        self.coefficients = self.engines["update"].coefficients if "update" in engines else ()
+        ports |= {name: In(32) for name in self.coefficients}
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
@@ -63,7 +68,7 @@ class WorkTop(wiring.Component):
             m.submodules[name] = engine
             for port, member in engine.signature.members.items():
                 outer = buffer if hasattr(buffer, port) else self
-                own = port if outer is buffer or port in COEFFICIENTS else f"{name}_{port}"
+                own = port if outer is buffer or port in self.coefficients else f"{name}_{port}"
                 pair = (getattr(outer, own), getattr(engine, port))
                 m.d.comb += pair[0].eq(pair[1]) if member.flow is Out else pair[1].eq(pair[0])
         return m
@@ -106,7 +111,13 @@ class Rows:
 
 
 def machine(
-    format_name: str, group: int, lanes: tuple[int, int, int], bus: int, slots: int, latencies: tuple[int, int, int] = (2, 3, 2)
+    format_name: str,
+    group: int,
+    lanes: tuple[int, int, int],
+    bus: int,
+    slots: int,
+    latencies: tuple[int, int, int] = (2, 3, 2),
+    optimizers: tuple[str, ...] = ("sgd-momentum",),
 ) -> Accelerator:
     """A machine with planes of 128 bytes; lanes and latencies are the pruner's, the updater's and the vector unit's."""
     return Accelerator(
@@ -115,7 +126,7 @@ def machine(
         pe=Pe(format=format_name, group=group),
         work_buffer=Buffer(bytes=slots * PLANES * 128, slots=slots),
         pruner=Pruner(lanes=lanes[0], latency=latencies[0]),
-        updater=Updater(lanes=lanes[1], latency=latencies[1]),
+        updater=Updater(lanes=lanes[1], latency=latencies[1], optimizers=optimizers),
         vector=VectorUnit(lanes=lanes[2], latency=latencies[2]),
         dram=Dram(bytes_per_second=bus * 10**9, latency_ns=20),
     )
@@ -167,6 +178,8 @@ class Script:
     def __init__(self, bench: Bench, seed: int, stall: float, gap: float = 0.2) -> None:
         self.bench, self.accelerator, self.stall, self.gap = bench, bench.accelerator, stall, gap
         self.rng, self.np_rng = random.Random(seed), np.random.default_rng(seed)
+        optimizers = self.accelerator.updater.optimizers
+        self.adam = OPTIMIZERS.index(optimizers[seed % len(optimizers)])  # a program has one optimizer
         self.name, self.number = self.accelerator.pe.format, self.accelerator.pe.number
         self.bus, self.size = bus_bytes(self.accelerator), plane_bytes(self.accelerator)
         self.slots = self.accelerator.work_buffer.slots
@@ -296,23 +309,28 @@ class Script:
         self.command("prune", fields, [source], [values, indices], busy, 0)
 
     def update(self, slot: int, planes: Sequence[int], elements: int, masked: int) -> None:
-        weight, velocity, gradient, copy, mask = planes
-        given = self.planes[slot]
-        state = [given[plane, : 4 * elements].view(np.float32).copy() for plane in (weight, velocity)]
+        """Of SGD, by the first five planes, or of Adam."""
+        weight, velocity, gradient, copy, mask = planes[:5]
+        given, moments = self.planes[slot], (weight, velocity, *planes[5 : 5 + self.adam])
+        state = [given[plane, : 4 * elements].view(np.float32).copy() for plane in moments]
         slope = numbers(self.name, given[gradient, : 2 * elements].view(np.uint16))
         keep = np.unpackbits(given[mask], bitorder="little")[:elements].astype(bool) if masked else None
         with np.errstate(all="ignore"):
-            *new, short = sgd_momentum(*state, slope, self.number, mask=keep, **dict(zip(COEFFICIENTS, NUMBERS, strict=True)))
-        for plane, value in zip((weight, velocity), new, strict=True):
+            if self.adam:
+                *new, short = adam(*state, slope, self.number, RATES, keep)
+            else:
+                *new, short = sgd_momentum(*state, slope, self.number, mask=keep, **SGD_RATES)
+        for plane, value in zip(moments, new, strict=True):
             bits = np.where(np.isnan(value), np.uint32(0x7FC00000), value.view(np.uint32))
             self.planes[slot, plane, : 4 * elements] = bits.view(np.uint8)
             self.wide.add((slot, plane))
         self.planes[slot, copy, : 2 * elements] = bits_of(self.name, short).astype(np.uint16).view(np.uint8)
         fields = {"slot": slot, "weight": weight, "velocity": velocity, "gradient": gradient, "copy": copy, "mask": mask}
-        reads = [weight, velocity, gradient, *([mask] if masked else [])]
+        fields |= {"second": planes[5], "adam": self.adam}  # SGD's is any plane, and nobody touches it
+        reads = [*moments, gradient, *([mask] if masked else [])]
         busy, tail = self.accelerator.updater.cycles(elements), self.accelerator.updater.latency
         fields |= {"masked": masked, "elements": elements}
-        self.command("update", fields, reads, [weight, velocity, copy], busy, tail)
+        self.command("update", fields, reads, [*moments, copy], busy, tail)
 
     def vector(self, slot: int, planes: Sequence[int], operation: VectorOperation, elements: int, scalar: float) -> None:
         (x, y, out), width = planes, self.number.result_bits // 8
@@ -378,7 +396,7 @@ class Script:
 
     def any_update(self) -> None:
         elements = self.rng.choice([1, self.rng.randint(1, self.size // 4), self.rng.randint(1, 9)])
-        planes = self.rng.sample(range(PLANES), 5)
+        planes = self.rng.sample(range(PLANES), 6)
         self.update(self.rng.randrange(self.slots), planes, elements, self.rng.randrange(2))
 
     def any_vector(self) -> None:
@@ -404,7 +422,7 @@ class Script:
             idle = (lambda: 0) if bits == 1 else (lambda bits=bits, low=low: self.rng.getrandbits(bits) >> low << low)
             inputs[name] = [given[cycle] if cycle in given else idle() for cycle in range(length)]
         inputs["stored_ready"] = [int(ready) for ready in self.ready[:length]]
-        for name, number in zip(COEFFICIENTS, NUMBERS, strict=True):
+        for name, number in RATES._asdict().items():
             if name in inputs:
                 inputs[name] = [int(np.float32(number).view(np.uint32))] * length
         for name in self.bench.ports:

@@ -36,14 +36,15 @@ FP16 = machine("fp16-3x4", "fp16", 3, 4)
 MACHINES = {
     "int8-2x2": INT8,
     "fp16-3x4": FP16,
-    # A memory whose burst takes no whole number of cycles, an odd queue, slow dispatch and tokens, two lanes, three slots.
+    # A memory whose burst takes no whole number of cycles, an odd queue, slow dispatch and tokens, two lanes, three slots; Adam
+    # beside SGD.
     "bf16-2x3-slow": replace(
         machine("bf16-2x3-slow", "bf16", 2, 3, lanes=2, multiply_latency=3, accumulate_latency=5, interleave=2),
         a_buffer=Buffer(bytes=3 * 2048, banks=8, bank_bits=64, slots=3),
         dram=Dram(bytes_per_second=3 * 10**9, latency_ns=33, burst_bytes=32, outstanding=2),
         sequencer=Sequencer(dispatch_cycles=2, queue_depth=1, token_latency=3),
         pruner=Pruner(lanes=4, latency=3),
-        updater=Updater(lanes=4, latency=40),
+        updater=Updater(lanes=4, latency=40, optimizers=("sgd-momentum", "adam")),
         vector=VectorUnit(lanes=4, latency=1),
     ),
 }

@@ -140,9 +140,10 @@ def test_commands_of_words():
     assert command(filled(Opcode.PRUNE, slot=2, row_elements=16, elements=64, keep=2, group=8, across=0, **planes)) == Prune(
         **plain
     )
-    planes = {"weight": 3, "velocity": 4, "gradient": 5, "copy": 6, "mask": 7}
-    got = command(filled(Opcode.UPDATE, slot=2, elements=65, **planes))
-    assert got == Update(slot=2, elements=65, masked=True, **planes, **common)
+    planes = {"weight": 3, "velocity": 4, "gradient": 5, "copy": 6, "mask": 7, "second": 2}
+    for adam, masked in ((0, 1), (1, 0)):
+        got = command(filled(Opcode.UPDATE, slot=2, elements=65, masked=masked, adam=adam, **planes))
+        assert got == Update(slot=2, elements=65, masked=bool(masked), adam=bool(adam), **planes, **common)
     got = command(filled(Opcode.VECTOR, slot=2, elements=65, operation=2, x=5, y=6, out=7))
     assert got == Vector(slot=2, work=65, operation="relu_gradient", x=5, y=6, out=7, **common)
     with pytest.raises(ValueError, match="END"):

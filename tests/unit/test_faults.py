@@ -31,6 +31,7 @@ SOUND = {
     },
     Opcode.UPDATE: {
         "slot": 1, "weight": 0, "velocity": 1, "gradient": 2, "copy": 3, "mask": 4, "masked": 1, "elements": 128,
+        "second": 5, "adam": 0,
     },
     Opcode.VECTOR: {"slot": 1, "operation": 5, "x": 0, "y": 1, "out": 2, "elements": 256, "scalar": 2**32 - 1},
     Opcode.STORE_C: {
@@ -114,11 +115,25 @@ def cases():
         yield opcode, {"row_bytes": 512, "pitch": 1024}, Fault.NONE
         yield opcode, {"row_bytes": 513, "pitch": 1024}, Fault.CAPACITY
     yield Opcode.VECTOR, {"operation": 6}, Fault.OPCODE
+    yield Opcode.UPDATE, {"adam": 1}, Fault.OPCODE
 
 
 @pytest.mark.parametrize(("opcode", "changes", "expected"), list(cases()))
 def test_one_thing_wrong(opcode, changes, expected):
     assert found(opcode, **changes) is expected
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "expected"),
+    [
+        (("sgd-momentum",), [Fault.NONE, Fault.OPCODE]),
+        (("adam",), [Fault.OPCODE, Fault.NONE]),
+        (("adam", "sgd-momentum"), [Fault.NONE] * 2),
+    ],
+)
+def test_optimizers_that_the_machine_has(optimizers, expected):
+    machine = replace(MACHINE, updater=replace(MACHINE.updater, optimizers=optimizers))
+    assert [found(Opcode.UPDATE, machine, adam=adam) for adam in (0, 1)] == expected
 
 
 def test_unknown_opcodes_and_reserved_bits():

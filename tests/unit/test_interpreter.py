@@ -12,12 +12,14 @@ from simulator.encoding import END, FIELDS, Opcode, Word, encode
 from simulator.formats import FORMATS
 from simulator.golden import GoldenError
 from simulator.interpreter import Registers, interpret
+from simulator.optimizers import adam, adam_coefficients
 from simulator.result import Counters
 from simulator.schedule import Engine
 from workloads.gemm import Stage
 from workloads.sparsity import DENSE, NM, Producer
 
 MACHINE = small_machine()
+ADAM = replace(MACHINE, updater=replace(MACHINE.updater, optimizers=("sgd-momentum", "adam")))
 LOAD, PRUNE, UPDATE, VECTOR, STORE = Engine.LOAD_WORK, Engine.PRUNE, Engine.UPDATE, Engine.VECTOR, Engine.STORE_WORK
 
 
@@ -89,8 +91,9 @@ def test_pruning_down_the_rows():
     assert bits(memory, 32, 37) == sum(entry << 10 * i for i, entry in enumerate(entries))
 
 
+@pytest.mark.parametrize("optimizers", [("sgd-momentum",), ("adam", "sgd-momentum")])
 @pytest.mark.parametrize("masked", [0, 1])
-def test_an_update(masked):
+def test_an_update(masked, optimizers):
     """Five elements, the mask's first bit lowest; the copy takes the gradient's plane."""
     rng = np.random.default_rng(2)
     weight, velocity = rng.normal(size=(2, 5)).astype(np.float32)
@@ -106,6 +109,7 @@ def test_an_update(masked):
         word(Opcode.UPDATE, {LOAD: 4}, **planes),
         *(store(128, 20, 0, {UPDATE: 1}), store(160, 20, 1, {UPDATE: 1}), store(192, 10, 2, {UPDATE: 1})),
         registers=registers,
+        machine=replace(MACHINE, updater=replace(MACHINE.updater, optimizers=optimizers)),
     )
     wanted = sgd_momentum(
         weight, velocity, gradient, FORMATS["fp16"], lr=0.1, momentum=0.9, weight_decay=0.01, decay=0.5,
@@ -114,6 +118,48 @@ def test_an_update(masked):
     for start, values in zip((128, 160, 192), wanted, strict=True):
         assert memory[start : start + values.nbytes].tobytes() == values.tobytes()
     assert counters.updated_elements == 5
+
+
+@pytest.mark.parametrize("masked", [0, 1])
+def test_adam(masked):
+    """Five elements, the fourth's second moment negative: no root, and the one NaN in weight and copy; a plane of its own."""
+    rng = np.random.default_rng(3)
+    weight, first, second = rng.normal(size=(3, 5)).astype(np.float32)
+    second = np.abs(second) * np.array([1, 1, 1, -1, 1], np.float32)
+    gradient, mask = rng.normal(size=5).astype(np.float16), np.array([True, False, False, True, True])
+    memory = np.zeros(320, np.uint8)
+    memory[0:20], memory[32:52], memory[224:244] = (each.view(np.uint8) for each in (weight, first, second))
+    memory[64:74], memory[80] = gradient.view(np.uint8), 0b11001
+    rates = adam_coefficients(3, lr=0.1, eps=1e-3, weight_decay=0.01, decoupled_decay=0.02, decay=0.5)
+    planes = {"weight": 0, "velocity": 1, "gradient": 2, "copy": 2, "mask": 7, "masked": masked, "elements": 5}
+    parts = ((128, 20, 0), (160, 20, 1), (256, 20, 6), (192, 10, 2))
+    counters = run(
+        memory,
+        *(load(0, 20, 0), load(32, 20, 1), load(64, 10, 2), load(80, 1, 7), load(224, 20, 6)),
+        word(Opcode.UPDATE, {LOAD: 5}, **planes, second=6, adam=1),
+        *(store(start, size, plane, {UPDATE: 1}) for start, size, plane in parts),
+        registers=Registers(**rates._asdict()),
+        machine=ADAM,
+    )
+    wanted = adam(weight, first, second, gradient, FORMATS["fp16"], rates, mask if masked else None)
+    assert [int(np.isnan(values).sum()) for values in wanted] == [1, 0, 0, 1]
+    for start, values in zip((128, 160, 256, 192), wanted, strict=True):
+        got = memory[start : start + values.nbytes].view(values.dtype)
+        known = ~np.isnan(values)
+        assert got[known].tobytes() == values[known].tobytes()
+        assert {int(nan) for nan in got[~known].view(f"u{values.itemsize}")} <= {0x7FC00000, 0x7E00}
+    assert counters.updated_elements == 5
+
+
+def test_a_program_has_one_optimizer():
+    """The coefficients are one set of registers, and the lanes take no two optimizers at once."""
+    memory = np.zeros(64, np.uint8)
+    loads = [load(0, 4, plane) for plane in range(4)]
+    planes = {"weight": 0, "velocity": 1, "gradient": 2, "copy": 2, "second": 3, "elements": 1}
+    updates = [word(Opcode.UPDATE, {LOAD: 4, UPDATE: i}, **planes, adam=each) for i, each in enumerate((1, 1, 0))]
+    run(memory, *loads, *updates[:2], machine=ADAM)
+    with pytest.raises(GoldenError, match="Field 'adam' must be the same in all of a program's updates, not 0"):
+        run(memory, *loads, *updates, machine=ADAM)
 
 
 def test_an_update_stores_the_one_nan():

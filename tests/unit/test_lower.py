@@ -201,6 +201,23 @@ def test_the_planes_of_an_update():
     assert len({step.weight, step.velocity, step.gradient, step.mask, prune.values, prune.indices}) == 6
     assert (step.masked, prune.source) == (True, step.copy)
     assert [c.plane for c in listed if isinstance(c, Store)] == [step.weight, step.velocity, step.copy, prune.values]
+    assert not step.adam
+
+
+def test_the_planes_of_adam():
+    """The mask's is the last one: what the second copy's pruning makes takes its place, after the update."""
+    copies = (("ff", NM(2, 8)), ("bp", NM(1, 4)))
+    op = update(optimizer=OPTIMIZERS["adamw"], decay=True, prune=copies)
+    listed = commands(Lowering(machine(), Mapping()).update(op, 0))
+    (step,), prunes = ([c for c in listed if isinstance(c, kind)] for kind in (Update, Prune))
+    state = [step.weight, step.velocity, step.second]
+    assert step.adam
+    assert [c.plane for c in listed if isinstance(c, Load)] == [*state, step.gradient, step.mask]
+    assert len({*state, step.copy, *(plane for c in prunes for plane in (c.values, c.indices))}) == 8
+    assert {step.mask} & {*state, step.gradient, prunes[0].values, prunes[0].indices} == set()
+    assert all(listed.index(step) < listed.index(c) and c.waits for c in prunes)
+    stores = [c.plane for c in listed if isinstance(c, Store)]
+    assert stores == [*state, step.copy, *(c.values for c in prunes)]
 
 
 def test_a_backward_copy_is_pruned_in_whole_groups_of_rows():
@@ -246,7 +263,7 @@ def test_work_tiles_fit_their_planes(size):
         if isinstance(c, Load | Store):
             assert c.runs == 1
             parts.setdefault((type(c), c.plane), []).append(c.run_bytes)
-    bits = {0: 32, 1: 32, 7: 32, 2: 16, 3: 1}
+    bits = {0: 32, 1: 32, 3: 32, 2: 16, 7: 1}
     for (kind, plane), sizes in parts.items():
         if plane in bits:
             assert max(sizes) <= size

@@ -8,7 +8,7 @@ from placed_kit import compiled, golden_operands, interpreted, random_operand, s
 
 from dataflows.place import place
 from dataflows.place_regions import kept_name
-from dataflows.place_work import mask_name, master_name, velocity_name
+from dataflows.place_work import mask_name, master_name, second_name, velocity_name
 from dataflows.regions import read
 from simulator import schedule as cmd
 from simulator.arithmetic import quantize, sgd_momentum
@@ -18,6 +18,7 @@ from simulator.formats import FORMATS
 from simulator.golden import execute
 from simulator.interpreter import Registers
 from simulator.machine import run
+from simulator.optimizers import AdamCoefficients, adam, adam_coefficients
 from simulator.schedule import Load, Multiply, Store, UnsupportedError
 from simulator.vector_operations import VectorOperation, vector_operation
 from workloads.gemm import Gemm, Operand, Phase, Role, Stage
@@ -86,6 +87,10 @@ def step():
     )  # fmt: skip
 
 
+def with_adam(accelerator):
+    return replace(accelerator, updater=replace(accelerator.updater, optimizers=("sgd-momentum", "adam")))
+
+
 def operands(number, seed):
     rng = np.random.default_rng(seed)
     shapes = {"x": (P, I), "g": (P, O), "u": (20, O)}
@@ -95,6 +100,7 @@ def operands(number, seed):
     found["w"] = quantize(FORMATS[number], master)
     found[master_name("w")] = master.reshape(1, -1)
     found[velocity_name("w")] = rng.normal(size=(1, O * I)).astype(np.float32)
+    found[second_name("w")] = np.square(rng.normal(size=(1, O * I))).astype(np.float32)
     found[mask_name("w")] = FF.mask(master).reshape(1, -1)
     return found
 
@@ -115,25 +121,40 @@ def by_numpy(number, program, placed, accelerator, given, registers):
             case Prune():
                 tensors[op.target] = tensors[op.source.name]
             case Update():
-                weight, velocity, copy = sgd_momentum(
-                    tensors[master_name("w")], tensors[velocity_name("w")], tensors["dw"].reshape(1, -1), FORMATS[number],
-                    lr=registers.lr, momentum=registers.momentum, weight_decay=registers.weight_decay,
-                    mask=tensors[mask_name("w")], decay=registers.decay,
-                )  # fmt: skip
-                tensors |= {master_name("w"): weight, velocity_name("w"): velocity, "w": copy.reshape(O, I)}
+                state, gradient = [tensors[name("w")] for name in (master_name, velocity_name)], tensors["dw"].reshape(1, -1)
+                mask = tensors[mask_name("w")]
+                if op.optimizer.is_adam:
+                    rates = AdamCoefficients(**{name: getattr(registers, name) for name in AdamCoefficients._fields})
+                    *state, second, copy = adam(*state, tensors[second_name("w")], gradient, FORMATS[number], rates, mask)
+                    tensors[second_name("w")] = second
+                else:
+                    *state, copy = sgd_momentum(
+                        *state, gradient, FORMATS[number], lr=registers.lr, momentum=registers.momentum,
+                        weight_decay=registers.weight_decay, mask=mask, decay=registers.decay,
+                    )  # fmt: skip
+                tensors |= {master_name("w"): state[0], velocity_name("w"): state[1], "w": copy.reshape(O, I)}
     return tensors
 
 
 @pytest.mark.parametrize("number", ["fp16", "bf16"])
 @pytest.mark.parametrize("slot_bytes", [32768, 8192])
-def test_a_training_step(number, slot_bytes):
-    """Whole tensors in a plane, or in chunks; both compressed copies are made from the new weights."""
-    accelerator = small_machine(number, rows=4, slot_bytes=slot_bytes)
-    program = compiled(accelerator, *step(), fuse=False, wu="os", bp="ws")
+@pytest.mark.parametrize("optimizer", ["sgd-momentum", "adam", "adamw"])
+def test_a_training_step(number, slot_bytes, optimizer):
+    """Whole tensors in a plane, or in chunks; both compressed copies are made from the new weights, with the mask of SR-STE's
+    decay, so that Adam's chunks fill all planes of a slot."""
+    accelerator = with_adam(small_machine(number, rows=4, slot_bytes=slot_bytes))
+    updated = step()[-1]
+    ops = (*step()[:-1], replace(updated, optimizer=OPTIMIZERS[optimizer]))
+    program = compiled(accelerator, *ops, fuse=False, wu="os", bp="ws")
     placed = place(program, accelerator, scalars={"scale scaled": 0.3})
     given, registers = operands(number, 5), Registers(lr=0.1, momentum=0.9, weight_decay=1e-2, decay=2e-2)
+    if OPTIMIZERS[optimizer].is_adam:
+        rates = adam_coefficients(2, lr=0.1, eps=1e-3, weight_decay=1e-2, decoupled_decay=2e-2, decay=2e-2)
+        registers = Registers(**rates._asdict())
+    assert (second_name("w") in placed.tensors) == (optimizer != "sgd-momentum")
     regions = {name: matrix for name, matrix in given.items() if " " not in name}
-    image, counters = interpreted(placed, accelerator, regions, whole=given, registers=registers)
+    whole = {name: matrix for name, matrix in given.items() if name in placed.tensors or " " not in name}
+    image, counters = interpreted(placed, accelerator, regions, whole=whole, registers=registers)
     wanted = by_numpy(number, program, placed, accelerator, given, registers)
     for name, region in placed.tensors.items():
         if region.pattern is None:
@@ -160,9 +181,11 @@ def test_a_training_step(number, slot_bytes):
             if not isinstance(got, Multiply)
             else ["op", "a_slot", "b_slot", "c_slot", "waits"]
         )
-        same += {cmd.Prune: ["elements", "pattern", "across"], cmd.Vector: ["work"], cmd.Update: ["elements", "masked"]}.get(
-            type(got), []
-        )
+        same += {
+            cmd.Prune: ["elements", "pattern", "across"],
+            cmd.Vector: ["work"],
+            cmd.Update: ["elements", "masked", "adam", "second"],
+        }.get(type(got), [])
         if isinstance(got, Load) or (isinstance(got, Store) and got.pattern is None):
             same += ["runs", "run_bytes", "plane"]
         assert [getattr(got, name) for name in same] == [getattr(compiled_command, name) for name in same]
@@ -201,7 +224,8 @@ def test_vector_work_takes_as_long():
         (vector("add", ["a", "c"], "b", kind=VectorKind.NORM), r"vector operation 'add' \(norm\)"),
         (vector("scale", ["a"], "b"), "a scalar for vector operation 'scale b'"),
         (replace(vector("add", ["a", "c"], "b"), reads=(Tensor("a", P * O), Tensor("c", O))), "sizes of tensors of vector"),
-        (update(prune=(), optimizer=OPTIMIZERS["adam"]), "optimizer 'adam' of 'up'"),
+        (update(prune=(), optimizer=OPTIMIZERS["adam"]), "optimizer 'adam' of 'up' in the RTL of an updater for sgd-mom"),
+        (update(prune=(), optimizer=OPTIMIZERS["adamw"]), "optimizer 'adamw' of 'up'"),
         (update(prune=(), optimizer=OPTIMIZERS["sgd"]), "optimizer 'sgd' of 'up'"),
         (update(), "a row length for pruning down the rows in 'up'"),
         (update(prune=(("ff", FF),)), "regions of the compressed copy that 'up' makes"),
@@ -212,6 +236,28 @@ def test_what_the_units_do_not_do_is_refused(op, message):
     accelerator = small_machine(slot_bytes=32768)
     with pytest.raises(UnsupportedError, match=message):
         place(compiled(accelerator, op, fuse=False), accelerator)
+
+
+def test_an_updater_for_adam_only_has_no_momentum():
+    accelerator = small_machine(slot_bytes=32768)
+    accelerator = replace(accelerator, updater=replace(accelerator.updater, optimizers=("adam",)))
+    place(compiled(accelerator, update(prune=(), optimizer=OPTIMIZERS["adamw"]), fuse=False), accelerator)
+    with pytest.raises(UnsupportedError, match="optimizer 'sgd-momentum' of 'up' in the RTL of an updater for adam"):
+        place(compiled(accelerator, update(prune=()), fuse=False), accelerator)
+
+
+def test_a_program_has_one_set_of_coefficients():
+    accelerator = with_adam(small_machine(slot_bytes=32768))
+    ops = (update(prune=()), update(name="other", parameter="v", gradient="dv", prune=(), optimizer=OPTIMIZERS["adam"]))
+    with pytest.raises(UnsupportedError, match=r"optimizers in a program \(adam, sgd-momentum\), .* registers"):
+        place(compiled(accelerator, *ops, fuse=False), accelerator)
+
+
+def test_a_machine_without_adam_simulates_it():
+    """The model of time has every optimizer; only its bytes are refused."""
+    accelerator = small_machine(slot_bytes=32768)
+    program = compiled(accelerator, update(prune=(), optimizer=OPTIMIZERS["adam"]), fuse=False)
+    assert run(program, accelerator).counters.updated_elements == O * I
 
 
 def test_integers_have_no_optimizer():
