@@ -39,10 +39,11 @@ PACKED = 4  # the first plane of packed values; each copy's indices are in the n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A chunk's part of one tensor: `bytes` between memory and a plane, or `entries` packed ones with their indices."""
+    """A chunk's part of one tensor: `rows` of `bytes` between memory and a plane, or of `entries` packed with their indices."""
 
     plane: int
     bytes: int
+    rows: int = 1
     pattern: NM | None = None
     indices: int = 0
     entries: int = 0
@@ -129,11 +130,17 @@ def _sizes(elements: int, share: int) -> list[int]:
     return [min(share, elements - start) for start in range(0, elements, share)]
 
 
-def _packed(elements: int, pattern: NM, copy: int, accelerator: Accelerator) -> Move:
+def _packed(elements: int, pattern: NM, copy: int, accelerator: Accelerator, row: int = 0, *, across: bool = False) -> Move:
+    """A packed copy's part. Each of its rows in memory begins at a burst: those of a weight of `row` elements a row, or
+    (`across`) of its groups of rows; one where `row` is 0 for not known, or where nothing is between rows."""
     values, indices = packed_planes(copy)
-    entries = ceil_div(elements, pattern.group) * pattern.keep
-    size = _bytes(entries, accelerator.pe.stored_bits(pattern))
-    return Move(plane=values, bytes=size, pattern=pattern, indices=indices, entries=entries)
+    entries, bits = ceil_div(elements, pattern.group) * pattern.keep, accelerator.pe.stored_bits(pattern)
+    unit = row * pattern.group if across else row
+    rows = elements // unit if unit and elements % unit == 0 and unit % pattern.group == 0 else 1
+    if entries // rows * bits % (8 * accelerator.dram.burst_bytes) == 0:
+        rows = 1
+    entries //= rows
+    return Move(plane=values, bytes=_bytes(entries, bits), rows=rows, pattern=pattern, indices=indices, entries=entries)
 
 
 def _vector_shares(op: Vector, accelerator: Accelerator) -> list[int]:
@@ -181,7 +188,7 @@ def _prune(op: Prune, accelerator: Accelerator, row_elements: int) -> Iterator[C
             elements=elements,
             work=(2 * elements,) if op.rescale else (),  # L1 norms before and after, then the scale
             reads=(Move(plane=SOURCE, bytes=_bytes(elements, bits)),),
-            writes=(_packed(elements, op.pattern, 0, accelerator),),
+            writes=(_packed(elements, op.pattern, 0, accelerator, row_elements, across=row_elements > 0),),
         )
 
 
@@ -214,7 +221,10 @@ def _update(op: Update, accelerator: Accelerator, pregenerate: bool, row_element
     copies, done = op.prune if pregenerate else (), 0
     for elements in _sizes(op.elements, _update_share(op, accelerator, pregenerate, row_elements)):
         dense = [Move(plane=plane, bytes=_bytes(elements, bits)) for plane, bits in writes]
-        packed = [_packed(elements, pattern, copy, accelerator) for copy, (_, pattern) in enumerate(copies)]
+        packed = [
+            _packed(elements, pattern, copy, accelerator, row_elements, across=stage == "bp")
+            for copy, (stage, pattern) in enumerate(copies)
+        ]
         yield Chunk(
             elements=elements,
             work=(_part(op.mask_search, done, done + elements, op.elements),) if op.mask_search else (),

@@ -269,7 +269,7 @@ class Lowering:
 
     def _estimate(self, chunk: Chunk, *, write: bool = True) -> int:
         moves = (*chunk.reads, *chunk.writes) if write else chunk.reads
-        return self._acc.dram.transfer_cycles(1, sum(move.bytes for move in moves), self._acc.clock_hz)
+        return self._acc.dram.transfer_cycles(1, sum(move.rows * move.bytes for move in moves), self._acc.clock_hz)
 
     def _work_in(self, index: int, chunk: Chunk, needed: dict[Engine, int], commands: list[Command]) -> tuple[int, Wait | None]:
         """A work slot with what the chunk reads, each tensor in its plane, and the token for the last of it."""
@@ -324,7 +324,7 @@ class Lowering:
                 op=index,
                 engine=Engine.STORE_WORK,
                 slot=slot,
-                runs=1,
+                runs=move.rows,
                 run_bytes=move.bytes,
                 waits=tokens,
                 plane=move.plane,
