@@ -1,6 +1,7 @@
 """From an accelerator to a folder that an FPGA flow can take: Verilog, file list, metadata, and a memory map for people."""
 
 import json
+import re
 import tempfile
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from simulator.layout import bus_bytes
 __all__ = ["Generated", "generate", "module_name"]
 
 METADATA = "metadata.json"
+_VERILOG = re.compile(r"nmdse_[0-9a-f]{12}\.v")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +41,10 @@ def generate(accelerator: Accelerator, folder: Path) -> Generated:
     An earlier result in the folder is replaced. Raises ValueError for an accelerator that the RTL doesn't build,
     FileExistsError for a folder that holds anything else.
     """
-    if folder.exists() and not (folder / METADATA).exists() and any(folder.iterdir()):
-        raise FileExistsError(f"Folder {str(folder)!r} must be empty or hold an earlier result, not other files")
+    held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    ours = [name for name in held if _VERILOG.fullmatch(name)]
+    if others := sorted({*held} - {*ours, "files.f", "memory_map.md", METADATA} or ({*held} if not ours else set())):
+        raise FileExistsError(f"Folder {str(folder)!r} must be empty or hold an earlier result only, not {others[0]!r}")
     module = module_name(accelerator)
     machine = Machine(accelerator)
     verilog = verilog_of(machine, module)

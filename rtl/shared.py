@@ -5,7 +5,7 @@ a simulation in Amaranth) an ordinary submodule. Transformers of the parent (Ena
 the component needs must be among its ports.
 """
 
-# pyright: basic
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
 
 import re
 from collections.abc import Callable, Hashable, Iterator

