@@ -39,11 +39,11 @@ def generate(accelerator: Accelerator, folder: Path) -> Generated:
     """Write the accelerator's RTL into `folder`, all of it or, after an error, nothing.
 
     An earlier result in the folder is replaced. Raises ValueError for an accelerator that the RTL doesn't build,
-    FileExistsError for a folder that holds anything else.
+    FileExistsError for a folder that holds anything else, OSError where it can't be written.
     """
-    held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    ours = [name for name in held if _VERILOG.fullmatch(name)]
-    if others := sorted({*held} - {*ours, "files.f", "memory_map.md", METADATA} or ({*held} if not ours else set())):
+    held = {path.name for path in folder.iterdir()} if folder.exists() else set[str]()
+    ours = {name for name in held if _VERILOG.fullmatch(name)}
+    if others := sorted(held - ours - {"files.f", "memory_map.md", METADATA} if ours else held):
         raise FileExistsError(f"Folder {str(folder)!r} must be empty or hold an earlier result only, not {others[0]!r}")
     module = module_name(accelerator)
     machine = Machine(accelerator)

@@ -143,7 +143,7 @@ def test_after_an_error_the_earlier_result_is_whole(tmp_path, monkeypatch, capsy
     import rtl.generate
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(rtl.generate, "verilog_of", lambda machine, module: f"module {module}; endmodule")
+    monkeypatch.setattr(rtl.generate, "verilog_of", lambda _, module: f"module {module}; endmodule")
     arguments = ("rtl", "edge-int8", "-o", "out")
     assert main_of(monkeypatch, *arguments) == 0
     before = contents(tmp_path / "out")
