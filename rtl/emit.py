@@ -11,8 +11,11 @@ from amaranth.lib import wiring
 from rtl.shared import collecting
 from rtl.yosys_shim import run_yosys
 
-__all__ = ["check", "verilog_of"]
+__all__ = ["STYLE", "check", "verilog_of"]
 
+# What Verilator's -Wall says of Yosys' way of writing, and not of the circuit: operands of different widths are extended as
+# Verilog does, cases have their default before them, constants of a general circuit are compared, bits may have no use.
+STYLE = ("WIDTHEXPAND", "WIDTHTRUNC", "CASEINCOMPLETE", "CMPCONST", "UNSIGNED", "UNUSEDSIGNAL", "DECLFILENAME", "PROCASSINIT")
 _ATTRIBUTES = "-remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding"
 
 
@@ -39,7 +42,8 @@ def verilog_of(component: wiring.Component, name: str) -> str:
         run_yosys("\n".join(script), cwd=Path(folder))
         emitted = (Path(folder) / "design.v").read_text()
     body = emitted.partition("*/\n")[2]  # Yosys' banner
-    return f"/* {name}: generated from the component in rtl/, do not edit */\n{body}"
+    style = "".join(f"/* verilator lint_off {warning} */\n" for warning in STYLE)
+    return f"/* {name}: generated from the component in rtl/, do not edit */\n{style}{body}"
 
 
 def check(verilog: str, top: str) -> None:

@@ -43,6 +43,7 @@ def check_command(
     from rtl.emit import check, verilog_of
     from rtl.generate import module_name
     from rtl.native.machine import MachineModel, Stalls
+    from rtl.native.toolchain import lint
     from rtl.top import Machine
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -59,6 +60,7 @@ def check_command(
             raise ConfigError(f"Accelerator {spec.name!r} can't be built: {error}") from None
         progress.update(task, advance=1, description="check the Verilog")
         check(verilog, module)
+        lint(verilog, module)
         progress.update(task, advance=1, description="compile")
         model = MachineModel(verilog, module, spec)
         progress.remove_task(task)

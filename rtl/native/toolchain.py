@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["CACHE", "Port", "built", "environment", "package", "ports_of", "run_logged", "tail"]
+__all__ = ["CACHE", "Port", "built", "environment", "lint", "package", "ports_of", "run_logged", "tail"]
 
 CACHE = Path("out/rtl").absolute()  # of the folder in which the process began
 _PORT = re.compile(r"^  (input|output) (?:signed )?(?:\[(\d+):0\] )?\\?([^\s;]+) ?;$", re.MULTILINE)
@@ -109,6 +110,13 @@ def run_logged(command: list[str], folder: Path, log: str) -> None:
         done = subprocess.run(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
         raise RuntimeError(f"Command {command[0]!r} must succeed, not exit with {done.returncode}:\n{tail(folder / log)}")
+
+
+def lint(verilog: str, top: str) -> None:
+    """Verilator's lint with all warnings on. Raises RuntimeError that shows the first of them."""
+    with tempfile.TemporaryDirectory() as folder, environment():
+        (Path(folder) / f"{top}.v").write_text(verilog)
+        run_logged(["verilator", "--lint-only", "-Wall", "--top-module", top, f"{top}.v"], Path(folder), "lint.log")
 
 
 def tail(log: Path, lines: int = 40) -> str:

@@ -18,6 +18,7 @@ from dse.verify import verify  # noqa: E402
 from dse.verify_programs import Case, cases  # noqa: E402
 from rtl.emit import check  # noqa: E402
 from rtl.native.machine import Stalls  # noqa: E402
+from rtl.native.toolchain import lint  # noqa: E402
 from simulator.encoding import COMMAND_BYTES, Fault, Opcode, decode  # noqa: E402
 
 SLOW = ("bf16-2x3-slow",)
@@ -52,7 +53,9 @@ def test_slow_memory(name: str):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_text_is_sound(name: str):
+    """No latch, loop or undriven net for Yosys, no warning from Verilator."""
     check(verilog_of_machine(name), "machine")
+    lint(verilog_of_machine(name), "machine")
 
 
 def test_the_text_is_the_same_in_every_process(monkeypatch):

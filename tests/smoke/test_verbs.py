@@ -11,11 +11,11 @@ import pytest
 from terminal import DSE, dse, write_space
 
 ROOT = Path(__file__).parents[2]
-VERBS = ("run", "sweep", "pareto", "report", "trace", "list", "show")
+VERBS = ("run", "sweep", "pareto", "report", "trace", "rtl", "check", "list", "show")
 
 
 def done(*arguments, cwd):
-    ran = dse(*arguments, cwd=cwd)
+    ran = dse(*arguments, cwd=cwd, timeout=900 if arguments[0] == "check" else 120)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
 
@@ -163,6 +163,8 @@ def run_example(command, place):
         pytest.skip("240 points: make sweep runs it")
     if words[0] == "trace":
         pytest.importorskip("torch")
+    if words[0] in ("rtl", "check"):
+        pytest.importorskip("amaranth")
     words = [word.replace("#117", "#1") for word in words]  # the sweep here is smaller
     if words[0] == "run" and any(w.endswith(".jsonl.gz") for w in words) and not (place / words[2]).exists():
         pytest.importorskip("torch")
@@ -171,13 +173,18 @@ def run_example(command, place):
     done(*words, cwd=place)
 
 
-@pytest.mark.parametrize("command", help_examples())
+def example(command):
+    """A check compiles a machine: minutes."""
+    return pytest.param(command, marks=pytest.mark.slow if command.startswith("dse check") else ())
+
+
+@pytest.mark.parametrize("command", [example(command) for command in help_examples()])
 def test_examples_of_the_help_work_as_pasted(command, place):
     run_example(command, place)
 
 
 @pytest.mark.skipif(not readme_examples(), reason="no README.md with console examples")
-@pytest.mark.parametrize("command", readme_examples() or ["none"])
+@pytest.mark.parametrize("command", [example(command) for command in readme_examples() or ["none"]])
 def test_examples_of_the_readme_work_as_pasted(command, place):
     run_example(command, place)
 
