@@ -58,6 +58,7 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.event_machine
+	$(BIN)/python -m benchmarks.rtl_simulation
 
 studies: $(VENV)/.installed-dev
 	$(BIN)/python -m reports.studies.sat_speedup

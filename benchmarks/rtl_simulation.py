@@ -1,6 +1,7 @@
 """Simulated cycles per CPU second: the RTL compiled, under cocotb and in Amaranth's simulator, beside the event-driven machine.
 
-``python -m benchmarks.rtl_simulation`` (``make bench``; some minutes, most of them compiling). The array is busy with dense
+``python -m benchmarks.rtl_simulation`` (``make bench``; some minutes the first time, most of them compiling; ``--large`` adds
+a 16x16 array, and ten minutes). The array is busy with dense
 commands on random operands, alike in every simulator, and every output of it is read in every cycle; what the simulators
 show is compared. Compiling and elaborating don't count; they are shown.
 """
@@ -60,10 +61,8 @@ class Speed:
 
 def main() -> None:
     console = Console(width=140)
-    with console.status("array"):
-        console.print(arrays())
-    with console.status("whole machine"):
-        console.print(machines())
+    console.print(arrays([2, 8, 16] if "--large" in sys.argv[1:] else [2, 8]))
+    console.print(machines([4]))
 
 
 def machine_of(rows: int, cols: int) -> Accelerator:
@@ -74,8 +73,8 @@ def machine_of(rows: int, cols: int) -> Accelerator:
     return replace(base, array=array, a_buffer=wide, b_buffer=wide, c_buffer=replace(wide, bank_bits=4 * cols))
 
 
-def arrays() -> Table:
-    """An array alone, in three simulators and, compiled, in three sizes."""
+def arrays(sizes: list[int]) -> Table:
+    """An array alone, in three simulators and, compiled, in some sizes."""
     table = new_table("int8 array alone, dense output-stationary commands back to back", "amaranth's simulator's time / this")
     small, few = machine_of(2, 2), 4000
     inputs, outputs = stimuli(small, few)
@@ -85,18 +84,18 @@ def arrays() -> Table:
         speed, also = simulate(small, inputs, outputs)
         assert also[1:] == seen[1:], f"{name} must show what Amaranth's simulator shows"  # before the first edge: X or 0
         add(table, name, speed, slow)
-    for size, count in ((2, 400_000), (8, 40_000), (16, 10_000)):
-        accelerator = machine_of(size, size)
+    for size in sizes:
+        accelerator, count = machine_of(size, size), 800_000 // size**2
         speed, _ = native_speed(accelerator, *stimuli(accelerator, count))
         label = f"{size}x{size}, native Verilator model: {speed.rate * size**2 / 1e6:,.0f} million PE cycles/s"
         add(table, label, speed, slow if size == 2 else None)
     return table
 
 
-def machines() -> Table:
+def machines(sizes: list[int]) -> Table:
     """A GEMM on a whole machine: values and cycles in the RTL, cycles in the event-driven simulator."""
     table = new_table("edge-int8, one GEMM 96x96x512, all transfers included; equal cycles in both", "RTL's time / this")
-    for size in (4, 8):
+    for size in sizes:
         accelerator = machine_of(size, size)
         start = time.process_time()
         verilog = verilog_of(Machine(accelerator), "machine")

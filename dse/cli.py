@@ -45,7 +45,7 @@ for name, command in {
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 a check found a difference, 2 something that was asked for can't be, 130 interrupted."""
+    """Run the command line; it ends with one of the exit codes above."""
     try:
         try:
             app()  # usage errors exit with 2 in here, and Ctrl-C with 130

@@ -1,4 +1,4 @@
-// Five DMA channels between scheduled commands and a memory, in closed loop; appended to tests/rtl_kit/memory_model.h.
+// Five DMA channels between scheduled commands and a memory, in closed loop; appended to rtl/native/memory_model.h.
 
 #include "Vtop.h"
 #include "verilated.h"

@@ -18,11 +18,11 @@ from array_tops import PlainPorts  # noqa: E402
 from pe_jobs import PATTERNS  # noqa: E402
 from port_rows import as_array, as_integers  # noqa: E402
 from rtl_kit import NativeModel, run_cocotb  # noqa: E402
-from rtl_kit.toolchain import ports_of  # noqa: E402
 
 from rtl.array import Array  # noqa: E402
 from rtl.array_ports import check_array, encode  # noqa: E402
 from rtl.emit import check, verilog_of  # noqa: E402
+from rtl.native.toolchain import ports_of  # noqa: E402
 from simulator.arch import Accelerator, Buffer, Dataflow, Dram, Pe  # noqa: E402
 from simulator.presets import PRESETS  # noqa: E402
 from simulator.timing import multiply_time  # noqa: E402

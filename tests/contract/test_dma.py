@@ -34,11 +34,11 @@ from dma_model import (  # noqa: E402
 )
 from rtl_kit import run_cocotb  # noqa: E402
 from rtl_kit.axi_memory import Stalls  # noqa: E402
-from rtl_kit.native import build_shared  # noqa: E402
-from rtl_kit.toolchain import built  # noqa: E402
 
 import rtl.dma  # noqa: E402
 from rtl.emit import check, verilog_of  # noqa: E402
+from rtl.native.model import build_shared  # noqa: E402
+from rtl.native.toolchain import built  # noqa: E402
 from simulator.arch import Accelerator  # noqa: E402
 from simulator.layout import burst_slot, power_of_two  # noqa: E402
 from simulator.memory import MemoryPort  # noqa: E402
@@ -91,7 +91,7 @@ class Bench:
     def __init__(self, accelerator: Accelerator) -> None:
         self.verilog = flat_verilog(accelerator)
         here = Path(__file__).parent
-        model = (here.parent / "rtl_kit" / "memory_model.h").read_text()
+        model = (here.parents[1] / "rtl" / "native" / "memory_model.h").read_text()
         source = model + (here / "dma_harness.cc").read_text()
         folder = built("dma", [self.verilog, source], lambda path: build_shared(path, self.verilog, "dma", source))
         self.library = ctypes.CDLL(str(folder / "model.so"))

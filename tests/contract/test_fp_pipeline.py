@@ -18,12 +18,12 @@ from fp_oracle import expected  # noqa: E402
 from fp_tops import KINDS  # noqa: E402
 from fp_vectors import vectors  # noqa: E402
 from rtl_kit import NativeModel  # noqa: E402
-from rtl_kit.toolchain import ports_of  # noqa: E402
 
 from rtl import fp  # noqa: E402
 from rtl.area import ecp5_cells  # noqa: E402
 from rtl.emit import check, verilog_of  # noqa: E402
 from rtl.fp import NUMBERS, Add, Multiply  # noqa: E402
+from rtl.native.toolchain import ports_of  # noqa: E402
 from rtl.pipeline import ranks  # noqa: E402
 from rtl.yosys_shim import YosysError, run_yosys  # noqa: E402
 from simulator.formats import FORMATS  # noqa: E402

@@ -14,10 +14,10 @@ from operand_model import random_tile  # noqa: E402
 from pe_jobs import pack  # noqa: E402
 from port_rows import as_array, as_integers  # noqa: E402
 from rtl_kit import NativeModel  # noqa: E402
-from rtl_kit.toolchain import ports_of  # noqa: E402
 
 from rtl.array_ports import column_request, row_request  # noqa: E402
 from rtl.emit import check, verilog_of  # noqa: E402
+from rtl.native.toolchain import ports_of  # noqa: E402
 from rtl.operand_buffer import OperandBuffer  # noqa: E402
 from rtl.operand_unpack import beat_layout, load_layout  # noqa: E402
 from rtl.pe import operand_layout  # noqa: E402

@@ -13,9 +13,9 @@ need_rtl()
 from pe_jobs import PATTERNS, Rows, pack, random_rows  # noqa: E402
 from port_rows import as_array, as_integers  # noqa: E402
 from rtl_kit import NativeModel, run_cocotb  # noqa: E402
-from rtl_kit.toolchain import ports_of  # noqa: E402
 
 from rtl.emit import check, verilog_of  # noqa: E402
+from rtl.native.toolchain import ports_of  # noqa: E402
 from rtl.pe import Pe, control_layout, operand_layout, sum_layout, word_layout  # noqa: E402
 from simulator.arch import Pe as Spec  # noqa: E402
 

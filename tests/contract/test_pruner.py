@@ -13,10 +13,10 @@ need_rtl()
 
 from pruner_bench import OUTPUTS, Surroundings, bits_of, numbers  # noqa: E402
 from rtl_kit import NativeModel, run_cocotb  # noqa: E402
-from rtl_kit.toolchain import ports_of  # noqa: E402
 
 import rtl.pruner  # noqa: E402
 from rtl.emit import check, verilog_of  # noqa: E402
+from rtl.native.toolchain import ports_of  # noqa: E402
 from simulator.arch import Accelerator, Pe, ceil_div  # noqa: E402
 from simulator.arch import Pruner as Spec  # noqa: E402
 from simulator.arithmetic import prune_copies  # noqa: E402

@@ -14,10 +14,10 @@ from pe_jobs import accumulator_bits, operand_bits, pack, random_sums  # noqa: E
 from port_rows import as_array, as_integers  # noqa: E402
 from result_tops import PlainPorts  # noqa: E402
 from rtl_kit import NativeModel  # noqa: E402
-from rtl_kit.toolchain import ports_of  # noqa: E402
 
 from rtl.array_ports import sum_request, sum_write  # noqa: E402
 from rtl.emit import check, verilog_of  # noqa: E402
+from rtl.native.toolchain import ports_of  # noqa: E402
 from rtl.pe import product_cycles  # noqa: E402
 from rtl.result_buffer import ResultBuffer, store_layout  # noqa: E402
 from simulator.arch import Accelerator, Buffer, Dram, Pe  # noqa: E402

@@ -18,11 +18,11 @@ from fp_vectors import accumulator_pairs, halfway_to_fp16, operand_pairs  # noqa
 from lanes_bench import Traffic, mismatch, traffic  # noqa: E402
 from port_rows import as_array, as_integers  # noqa: E402
 from rtl_kit import NativeModel, run_cocotb  # noqa: E402
-from rtl_kit.toolchain import ports_of  # noqa: E402
 
 import rtl.optimizer  # noqa: E402
 import rtl.updater  # noqa: E402
 from rtl.emit import check, verilog_of  # noqa: E402
+from rtl.native.toolchain import ports_of  # noqa: E402
 from rtl.optimizer import ADAM_COEFFICIENTS, COEFFICIENTS  # noqa: E402
 from rtl.updater import UpdaterLane  # noqa: E402
 from simulator.arch import Accelerator, Pe  # noqa: E402

@@ -18,10 +18,10 @@ from fp_vectors import accumulator_pairs, operand_pairs  # noqa: E402
 from lanes_bench import Traffic, mismatch, traffic  # noqa: E402
 from port_rows import as_array, as_integers  # noqa: E402
 from rtl_kit import NativeModel, run_cocotb  # noqa: E402
-from rtl_kit.toolchain import ports_of  # noqa: E402
 
 import rtl.vector  # noqa: E402
 from rtl.emit import check, verilog_of  # noqa: E402
+from rtl.native.toolchain import ports_of  # noqa: E402
 from rtl.vector import VectorLane  # noqa: E402
 from simulator.arch import Accelerator, Pe  # noqa: E402
 from simulator.arch import VectorUnit as Spec  # noqa: E402

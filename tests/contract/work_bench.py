@@ -18,9 +18,9 @@ from amaranth.lib.wiring import In, Out
 from port_rows import as_array, as_integers
 from pruner_bench import bits_of, numbers
 from rtl_kit import NativeModel
-from rtl_kit.toolchain import ports_of
 
 from rtl.emit import verilog_of
+from rtl.native.toolchain import ports_of
 from rtl.prune_engine import PruneEngine
 from rtl.work_buffer import WorkBuffer
 from rtl.work_engines import EVENTS, UpdateEngine, VectorEngine

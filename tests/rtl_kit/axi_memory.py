@@ -1,6 +1,6 @@
 """An AXI4 memory for cocotb benches: the latency of docs/machine.md 'Memory port', or slower at random.
 
-The same rules as `memory_model.h`.
+The same rules as `rtl/native/memory_model.h`.
 """
 
 import random

@@ -1,1 +1,0 @@
-../../rtl/native/memory_model.h

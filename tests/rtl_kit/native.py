@@ -1,3 +1,0 @@
-"""Moved to rtl.native.model."""
-
-from rtl.native.model import *  # noqa: F403

@@ -1,3 +1,0 @@
-"""Moved to rtl.native.toolchain."""
-
-from rtl.native.toolchain import *  # noqa: F403
