@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -45,6 +46,7 @@ def check_command(
     from rtl.native.machine import MachineModel, Stalls
     from rtl.native.toolchain import lint
     from rtl.top import Machine
+    from rtl.yosys_shim import YosysError
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     failed: list[tuple[str, str]] = []
@@ -59,8 +61,13 @@ def check_command(
         except ValueError as error:
             raise ConfigError(f"Accelerator {spec.name!r} can't be built: {error}") from None
         progress.update(task, advance=1, description="check the Verilog")
-        check(verilog, module)
-        lint(verilog, module)
+        try:
+            check(verilog, module)
+            lint(verilog, module)
+        except (YosysError, RuntimeError) as error:
+            progress.stop()
+            err.print(f"[bold red]unsound Verilog:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+            raise typer.Exit(1) from None
         progress.update(task, advance=1, description="compile")
         model = MachineModel(verilog, module, spec)
         progress.remove_task(task)
