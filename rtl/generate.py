@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """From an accelerator to a folder that an FPGA flow can take: Verilog, file list, metadata, and a memory map for people."""
 
 import json

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The whole machine: registers, sequencer, nine engines behind their frames, buffers, and one memory port.
 
 | ports      | what                                                                                            |

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """`dse check`: one design point's RTL against its simulator and golden model."""
 
 import json
