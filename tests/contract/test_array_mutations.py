@@ -1,17 +1,16 @@
 # amaranth: UnusedElaboratable=no
 """Do the array's and the PE's tests find planted faults?"""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rtl_kit.planted import ROOT, planted_copy
 from rtl_kit.require import need_rtl
 
 need_rtl()
 
-ROOT = Path(__file__).resolve().parents[2]
 RUN = """
 import sys
 sys.path[:0] = {path!r}
@@ -74,10 +73,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_is_found(fault: str, tmp_path: Path):
     name, file, right, wrong = FAULTS[fault]
-    shutil.copytree(ROOT / "rtl", tmp_path / "rtl", ignore=shutil.ignore_patterns("__pycache__"))
-    source = (tmp_path / "rtl" / file).read_text()
-    assert right in source, f"{file} must hold {right!r}"
-    (tmp_path / "rtl" / file).write_text(source.replace(right, wrong))
+    planted_copy(tmp_path, f"rtl/{file}", right, wrong, once=False)
     path = [str(tmp_path), str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "contract")]
     program = RUN.format(path=path, name=name)
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -2,13 +2,13 @@
 """Is a fault in any one view found by comparing it with the others? Each is one line, planted in a copy of the project."""
 
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from rtl_kit.planted import ROOT, planted_copy
 from rtl_kit.require import need_rtl
 
 need_rtl()
@@ -16,7 +16,6 @@ need_rtl()
 sys.path.append(str(Path(__file__).resolve().parents[1] / "machine"))
 from machines import verilog_of_machine  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("workloads", "dataflows", "simulator", "rtl", "dse", "reports", "tests")
 
 FAULTS = tomllib.loads((Path(__file__).parent / "bite_faults.toml").read_text())
@@ -24,14 +23,7 @@ FAULTS = tomllib.loads((Path(__file__).parent / "bite_faults.toml").read_text())
 
 def planted(folder: Path, fault: dict[str, str]) -> Path:
     """A copy of the project with the fault."""
-    for package in PACKAGES:
-        ignored = shutil.ignore_patterns("__pycache__", "zoo", "studies")
-        shutil.copytree(ROOT / package, folder / package, ignore=ignored)
-    source = (folder / fault["file"]).read_text()
-    count = source.count(fault["right"])
-    assert count == 1, f"{fault['file']} must hold {fault['right']!r} once, not {count} times"
-    (folder / fault["file"]).write_text(source.replace(fault["right"], fault["wrong"]))
-    return folder
+    return planted_copy(folder, fault["file"], fault["right"], fault["wrong"], packages=PACKAGES)
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,11 @@
 """Do the tests bite? One-line faults, planted in a copy of `rtl`, must each give a wrong value or a wrong cycle."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rtl_kit.planted import ROOT, planted_copy
 from rtl_kit.require import need_rtl
 
 need_rtl()
@@ -15,7 +15,6 @@ from fp_tops import result_name  # noqa: E402
 from fp_vectors import vectors  # noqa: E402
 from rtl_kit import NativeModel  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
 LATENCY = 2
 EMIT = """
 from fp_tops import EveryLatency
@@ -61,10 +60,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_is_found(fault: str, tmp_path: Path):
     kind, format_name, file, right, wrong = FAULTS[fault]
-    shutil.copytree(ROOT / "rtl", tmp_path / "rtl", ignore=shutil.ignore_patterns("__pycache__"))
-    source = (tmp_path / "rtl" / file).read_text()
-    assert source.count(right) == 1, f"{file} must hold {right!r} once"
-    (tmp_path / "rtl" / file).write_text(source.replace(right, wrong))
+    planted_copy(tmp_path, f"rtl/{file}", right, wrong)
     program = EMIT.format(kind=kind, format_name=format_name, latency=LATENCY)
     path = [str(tmp_path), str(ROOT), str(Path(__file__).parent)]
     code = f"import sys\nsys.path[:0] = {path!r}\n{program}"

@@ -4,12 +4,13 @@
 from functools import cache
 
 import pytest
+from rtl_kit.planted import mutant
 from rtl_kit.require import need_rtl
 
 need_rtl()
 
 import work_bench  # noqa: E402
-from work_bench import Bench, Script, machine, mutant  # noqa: E402
+from work_bench import Bench, Script, machine  # noqa: E402
 
 import rtl.work_buffer  # noqa: E402
 import rtl.work_store  # noqa: E402
@@ -143,7 +144,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch):
     module, right, wrong = FAULTS[fault]
-    changed = mutant(module, right, wrong)
+    changed = mutant(f"{module.__name__.replace('.', '/')}.py", (right, wrong))
     if module is STORE:
         monkeypatch.setattr(BUFFER, "WorkStore", changed.WorkStore)
     else:

@@ -7,12 +7,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from rtl_kit.planted import mutant
 from rtl_kit.require import need_rtl
 
 need_rtl()
 
 from rtl_kit import run_cocotb  # noqa: E402
-from work_bench import ENGINES, Bench, Script, machine, mutant  # noqa: E402
+from work_bench import ENGINES, Bench, Script, machine  # noqa: E402
 
 import rtl.prune_engine  # noqa: E402
 import rtl.work_engines  # noqa: E402
@@ -211,7 +212,7 @@ FAULTS = {
 def test_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch):
     engine, right, wrong = FAULTS[fault]
     module = rtl.prune_engine if engine == "prune" else rtl.work_engines
-    changed = mutant(module, right, wrong)
+    changed = mutant(f"{module.__name__.replace('.', '/')}.py", (right, wrong))
     monkeypatch.setitem(ENGINES, engine, getattr(changed, ENGINES[engine].__name__))
     optimizers = ("sgd-momentum", "adam") if engine == "update" else ("sgd-momentum",)
     broken = Bench(machine("bf16", 4, (2, 1 + (engine == "update"), 2), 4, 2, (1, 2, 2), optimizers), [engine])

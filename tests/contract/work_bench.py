@@ -4,11 +4,9 @@
 
 import json
 import random
-import types
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -130,15 +128,6 @@ def machine(
         vector=VectorUnit(lanes=lanes[2], latency=latencies[2]),
         dram=Dram(bytes_per_second=bus * 10**9, latency_ns=20),
     )
-
-
-def mutant(module: types.ModuleType, right: str, wrong: str) -> types.ModuleType:
-    """The module with one text in place of another, which it must hold once."""
-    source = Path(module.__file__ or "").read_text()
-    assert source.count(right) == 1, f"{module.__name__} must hold {right!r} once"
-    changed = types.ModuleType("mutant")
-    exec(compile(source.replace(right, wrong), "mutant", "exec"), changed.__dict__)
-    return changed
 
 
 class Bench:

