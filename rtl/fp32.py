@@ -20,7 +20,8 @@ saturate: at -128 and 127, infinities too; a NaN becomes 0; the result is sign-e
 
 from amaranth.hdl import Cat, Module, Mux, Value
 
-from rtl.fp_bits import SINGLE, leading_zeros, pack, shift_left, shift_right, unpack
+from rtl.fp_bits import SINGLE, leading_zeros, pack, shift_left, shift_right, single_result, unpack
+from rtl.fp_multiply import open_factors
 from rtl.pipeline import State, Step, wire
 
 __all__ = ["FP32_MULTIPLY", "FP32_TO_INT8", "INT32_TO_FP32"]
@@ -34,15 +35,7 @@ def _passed(state: State, *names: str) -> dict[str, Value]:
 
 
 def _unpack(m: Module, state: State) -> dict[str, Value]:
-    a, b = (unpack(m, name, SINGLE, state[name]) for name in ("a", "b"))
-    return {
-        "sign": a.sign ^ b.sign,
-        "exponent": a.exponent + b.exponent,
-        "a": a.significand,
-        "b": b.significand,
-        "infinite": a.infinite | b.infinite,
-        "nan": a.nan | b.nan | (a.infinite & ~b.significand.any()) | (b.infinite & ~a.significand.any()),
-    }
+    return open_factors(SINGLE, m, state)
 
 
 def _multiply(_: Module, state: State) -> dict[str, Value]:
@@ -86,8 +79,7 @@ def _denormal(m: Module, state: State) -> dict[str, Value]:
 def _round(m: Module, state: State) -> dict[str, Value]:
     product = state["product"]
     finite = pack(m, "product", SINGLE, product[3:], product[:3], state["exponent"])
-    magnitude = Mux(state["infinite"], SINGLE.top_exponent << SINGLE.fraction_bits, finite)[:31]
-    return {"result": Mux(state["nan"], SINGLE.quiet_nan, Cat(magnitude, state["sign"]))[:32]}
+    return single_result(state, finite)
 
 
 def _integer_count(m: Module, state: State) -> dict[str, Value]:

@@ -22,7 +22,7 @@ from functools import partial
 from amaranth.hdl import Cat, Const, Module, Mux, Value
 
 from rtl.fp32 import FP32_MULTIPLY
-from rtl.fp_bits import SINGLE, leading_zeros, pack, shift_left, unpack
+from rtl.fp_bits import SINGLE, leading_zeros, pack, shift_left, single_result, unpack
 from rtl.pipeline import State, Step, wire
 
 __all__ = ["FP32_DIVIDE", "FP32_SQUARE_ROOT"]
@@ -124,8 +124,7 @@ def _root_round(m: Module, state: State) -> dict[str, Value]:
     root = state["root"]
     below = Cat(state["remainder"].any(), root[0])
     finite = Mux(root[-1], pack(m, "root", SINGLE, root[1:], below, state["exponent"]), 0)  # zero has no leading one
-    magnitude = Mux(state["infinite"], SINGLE.top_exponent << SINGLE.fraction_bits, finite)[:31]
-    return {"result": Mux(state["nan"], SINGLE.quiet_nan, Cat(magnitude, state["sign"]))[:32]}
+    return single_result(state, finite)
 
 
 def _digits(compute: Callable[[int, Module, State], dict[str, Value]], count: int) -> tuple[Step, ...]:

@@ -18,7 +18,7 @@ An exact zero is +0, except that -0 + -0 is -0.
 
 from amaranth.hdl import Cat, Const, Module, Mux, Value
 
-from rtl.fp_bits import SINGLE, leading_zeros, pack, shift_left, shift_right, unpack
+from rtl.fp_bits import SINGLE, leading_zeros, pack, shift_left, shift_right, single_result, unpack
 from rtl.pipeline import State, Step, wire
 
 __all__ = ["FP32_ADD"]
@@ -94,8 +94,7 @@ def _shift(m: Module, state: State) -> dict[str, Value]:
 def _round(m: Module, state: State) -> dict[str, Value]:
     total = state["total"]
     finite = pack(m, "sum", SINGLE, total[4:], total[:4], state["exponent"])
-    magnitude = Mux(state["infinite"], SINGLE.top_exponent << SINGLE.fraction_bits, finite)[:31]
-    return {"result": Mux(state["nan"], SINGLE.quiet_nan, Cat(magnitude, state["sign"]))[:32]}
+    return single_result(state, finite)
 
 
 FP32_ADD = (

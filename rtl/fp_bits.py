@@ -2,13 +2,15 @@
 
 # pyright: basic
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from amaranth.hdl import Cat, Const, Module, Mux, Value
 
 from rtl.pipeline import wire
 
-__all__ = ["BRAIN", "HALF", "SINGLE", "Fields", "Layout", "leading_zeros", "pack", "shift_left", "shift_right", "unpack"]
+__all__ = ["BRAIN", "HALF", "SINGLE", "Fields", "Layout", "leading_zeros", "pack", "shift_left", "shift_right"]
+__all__ += ["single_result", "unpack"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +105,9 @@ def pack(m: Module, name: str, layout: Layout, significand: Value, below: Value,
     field = Mux(significand[-1], exponent, 0)[: layout.exponent_bits]
     up = wire(m, f"{name}_up", below[-1] & (significand[0] | below[:-1].any()))
     return (Cat(significand[:-1], field) + up)[: layout.bits - 1]
+
+
+def single_result(state: Mapping[str, Value], finite: Value) -> dict[str, Value]:
+    """An FP32 `result` of a finite number's exponent and fraction, or of `infinite`, or of `nan`, with `sign`, of the state."""
+    magnitude = Mux(state["infinite"], SINGLE.top_exponent << SINGLE.fraction_bits, finite)[:31]
+    return {"result": Mux(state["nan"], SINGLE.quiet_nan, Cat(magnitude, state["sign"]))[:32]}

@@ -14,7 +14,7 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Value
 
-from rtl.fp_bits import BRAIN, HALF, SINGLE, leading_zeros, pack, shift_left, shift_right, unpack
+from rtl.fp_bits import BRAIN, HALF, SINGLE, leading_zeros, pack, shift_left, shift_right, single_result, unpack
 from rtl.pipeline import State, Step, wire
 
 __all__ = ["BF16_NARROW", "BF16_WIDEN", "FP16_NARROW", "FP16_WIDEN", "INT8_NARROW", "INT8_WIDEN"]
@@ -40,8 +40,7 @@ def _fp16_shift(m: Module, state: State) -> dict[str, Value]:
     exponent = (state["exponent"] + _REBIAS - state["by"])[:8]
     finite = Cat(Const(0, SINGLE.fraction_bits - HALF.fraction_bits), significand[:-1], exponent)
     finite = Mux(significand[-1], finite, 0)
-    magnitude = Mux(state["infinite"], SINGLE.top_exponent << SINGLE.fraction_bits, finite)[:31]
-    return {"result": Mux(state["nan"], SINGLE.quiet_nan, Cat(magnitude, state["sign"]))[:32]}
+    return single_result(state, finite)
 
 
 def _bf16_append(m: Module, state: State) -> dict[str, Value]:

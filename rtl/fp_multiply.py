@@ -20,13 +20,14 @@ from functools import partial
 
 from amaranth.hdl import Cat, Const, Module, Mux, Value
 
-from rtl.fp_bits import BRAIN, HALF, SINGLE, Layout, leading_zeros, pack, shift_left, shift_right, unpack
+from rtl.fp_bits import BRAIN, HALF, SINGLE, Layout, leading_zeros, pack, shift_left, shift_right, single_result, unpack
 from rtl.pipeline import State, Step, wire
 
-__all__ = ["BF16_MULTIPLY", "FP16_MULTIPLY", "INT8_MULTIPLY"]
+__all__ = ["BF16_MULTIPLY", "FP16_MULTIPLY", "INT8_MULTIPLY", "open_factors"]
 
 
-def _unpack(layout: Layout, m: Module, state: State) -> dict[str, Value]:
+def open_factors(layout: Layout, m: Module, state: State) -> dict[str, Value]:
+    """What a product needs of its factors `a` and `b`: significands, sign, sum of the biased exponents, special cases."""
     a, b = (unpack(m, name, layout, state[name]) for name in ("a", "b"))
     return {
         "sign": a.sign ^ b.sign,
@@ -71,20 +72,15 @@ def _denormal(m: Module, state: State) -> dict[str, Value]:
     }
 
 
-def _result(state: State, finite: Value) -> dict[str, Value]:
-    magnitude = Mux(state["infinite"], SINGLE.top_exponent << SINGLE.fraction_bits, finite)[:31]
-    return {"result": Mux(state["nan"], SINGLE.quiet_nan, Cat(magnitude, state["sign"]))[:32]}
-
-
 def _pack_exact(_: Module, state: State) -> dict[str, Value]:
     product = state["product"]
     fraction = Cat(Const(0, SINGLE.fraction_bits + 1 - len(product)), product[:-1])
-    return _result(state, Mux(product[-1], Cat(fraction, state["exponent"][:8]), 0))
+    return single_result(state, Mux(product[-1], Cat(fraction, state["exponent"][:8]), 0))
 
 
 def _round(m: Module, state: State) -> dict[str, Value]:
     product = state["product"]
-    return _result(state, pack(m, "product", SINGLE, product[2:], product[:2], state["exponent"]))
+    return single_result(state, pack(m, "product", SINGLE, product[2:], product[:2], state["exponent"]))
 
 
 def _multiply_integers(_: Module, state: State) -> dict[str, Value]:
@@ -93,7 +89,7 @@ def _multiply_integers(_: Module, state: State) -> dict[str, Value]:
 
 
 def _front(layout: Layout) -> tuple[Step, ...]:
-    open_up: Callable[[Module, State], dict[str, Value]] = partial(_unpack, layout)
+    open_up: Callable[[Module, State], dict[str, Value]] = partial(open_factors, layout)
     move_up: Callable[[Module, State], dict[str, Value]] = partial(_shift, layout)
     return Step("unpack", 3, open_up), Step("multiply", 7, _multiply), Step("count", 4, _count), Step("shift", 5, move_up)
 

@@ -206,7 +206,7 @@ FAULTS = {
     "sticky bit dropped": ("multiply", "Cat(product[:-_KEPT].any(), product", "Cat(product[-_KEPT - 1], product"),
     "subnormal off by one": ("multiply", "1 - exponent, 0", "2 - exponent, 0"),
     "overflows late": ("multiply", "exponent >= SINGLE.top_exponent", "exponent > SINGLE.top_exponent"),
-    "0 * inf is inf": ("multiply", " | (a.infinite & ~b.significand.any())", ""),
+    "0 * inf is inf": ("factors", " | (a.infinite & ~b.significand.any())", ""),
     "upper half loses its carry": ("multiply", "(high + low[_HALF:])", "(high ^ low[_HALF:])"),
     "remainder dropped": ("divide", 'normal[0] | state["remainder"].any()', "normal[0]"),
     "0 / 0 is inf": ("divide", "(a_zero & b_zero) | ", ""),
@@ -224,7 +224,11 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_is_found(fault: str):
     kind, right, wrong = FAULTS[fault]
-    module = mutant("rtl/fp32_divide.py" if kind in ("divide", "root") else "rtl/fp32.py", (right, wrong))
+    if kind == "factors":  # what products of all formats share
+        changed = mutant("rtl/fp_multiply.py", (right, wrong)).open_factors
+        module, kind = mutant("rtl/fp32.py", open_factors=changed), "multiply"
+    else:
+        module = mutant("rtl/fp32_divide.py" if kind in ("divide", "root") else "rtl/fp32.py", (right, wrong))
     steps, search = {
         "multiply": ("FP32_MULTIPLY", partial(products, 200_000, 5)),
         "divide": ("FP32_DIVIDE", partial(quotients, 200_000, 5)),
