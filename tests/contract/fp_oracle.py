@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from simulator.arithmetic import Values, accumulate, accumulator_dtype, product, to_result
 from simulator.formats import FORMATS
 
-__all__ = ["Bits", "enables", "expected", "mismatches"]
+__all__ = ["Bits", "enables", "expected", "mismatches", "stored_bits", "values_of"]
 
 Bits = NDArray[np.unsignedinteger]
 
@@ -19,13 +19,13 @@ def expected(kind: str, format_name: str, inputs: Mapping[str, Bits]) -> Bits:
     wide = accumulator_dtype(number)
     match kind:
         case "multiply":
-            return _wide_bits(product(number, _operands(format_name, inputs["a"]), _operands(format_name, inputs["b"])))
+            return _wide_bits(product(number, values_of(format_name, inputs["a"]), values_of(format_name, inputs["b"])))
         case "add":
             return _wide_bits(accumulate(number, inputs["a"].view(wide), inputs["b"].view(wide)))
         case "widen":
-            return _wide_bits(_operands(format_name, inputs["value"]).astype(wide))
+            return _wide_bits(values_of(format_name, inputs["value"]).astype(wide))
         case "narrow":
-            return _stored_bits(format_name, to_result(number, inputs["value"].view(wide)))
+            return stored_bits(format_name, to_result(number, inputs["value"].view(wide)))
         case _:
             raise ValueError(f"Kind must be multiply, add, widen or narrow, not {kind!r}")
 
@@ -53,14 +53,15 @@ def mismatches(kind: str, format_name: str, operands: Mapping[str, Bits], en: Bi
     return f"{len(wrong)} of {len(row)} wrong; first: {case} gives {got[visible][first]:#x}, not {right[row[first]]:#x}"
 
 
-def _operands(format_name: str, bits: Bits) -> Values:
+def values_of(format_name: str, bits: Bits) -> Values:
+    """What raw bits stand for, as `simulator.arithmetic` holds it; integers are signed, of the bits' width."""
     match format_name:
         case "fp16":
             return bits.view(np.float16)
         case "bf16":
             return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
         case _:
-            return bits.view(np.int8)
+            return bits.view(f"i{bits.itemsize}")
 
 
 def _wide_bits(values: Values) -> Bits:
@@ -68,7 +69,8 @@ def _wide_bits(values: Values) -> Bits:
     return np.where(np.isnan(values), np.uint32(0x7FC00000), bits) if values.dtype.kind == "f" else bits
 
 
-def _stored_bits(format_name: str, values: Values) -> Bits:
+def stored_bits(format_name: str, values: Values) -> Bits:
+    """The raw bits of results as a store writes them."""
     match format_name:
         case "fp16":
             return values.view(np.uint16)

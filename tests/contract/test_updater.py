@@ -14,7 +14,7 @@ from rtl_kit.require import need_rtl
 
 need_rtl()
 
-from fp_oracle import Bits  # noqa: E402
+from fp_oracle import Bits, stored_bits, values_of  # noqa: E402
 from fp_vectors import accumulator_pairs, halfway_to_fp16, operand_pairs  # noqa: E402
 from lanes_bench import Traffic, mismatch, traffic  # noqa: E402
 from port_rows import as_array, as_integers  # noqa: E402
@@ -28,7 +28,7 @@ from rtl.optimizer import ADAM_COEFFICIENTS, COEFFICIENTS  # noqa: E402
 from rtl.updater import UpdaterLane  # noqa: E402
 from simulator.arch import Accelerator, Pe  # noqa: E402
 from simulator.arch import Updater as Spec  # noqa: E402
-from simulator.arithmetic import Values, sgd_momentum  # noqa: E402
+from simulator.arithmetic import sgd_momentum  # noqa: E402
 from simulator.formats import FORMATS  # noqa: E402
 from simulator.optimizers import AdamCoefficients, adam, adam_coefficients  # noqa: E402
 
@@ -110,22 +110,18 @@ def static_bits(numbers: tuple[float, ...]) -> dict[str, np.unsignedinteger]:
     return bits | {"adam": np.uint8(isinstance(numbers, AdamCoefficients))}
 
 
-def stored(format_name: str, bits: Bits) -> Values:
-    return bits.view(np.float16) if format_name == "fp16" else (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
-
-
 def golden(format_name: str, elements: dict[str, Bits], numbers: tuple[float, ...]) -> dict[str, Bits]:
     """The golden function of bits; NaNs in the state are the canonical one."""
     number, mask = FORMATS[format_name], elements["keep"] == 1
     weight, velocity, second = (elements[name].view(np.float32) for name in ("weight", "velocity", "second"))
-    gradient = stored(format_name, elements["gradient"])
+    gradient = values_of(format_name, elements["gradient"])
     if isinstance(numbers, AdamCoefficients):
         *state, copy = adam(weight, velocity, second, gradient, number, numbers, mask)
     else:
         named = dict(zip(COEFFICIENTS, numbers, strict=True))
         *state, copy = sgd_momentum(weight, velocity, gradient, number, mask=mask, **named)
     bits = [np.where(np.isnan(values), np.uint32(0x7FC00000), values.view(np.uint32)) for values in state]
-    short = copy.view(np.uint16) if format_name == "fp16" else (copy.view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+    short = stored_bits(format_name, copy)
     return dict(zip(("new_weight", "new_velocity", "new_second"), bits, strict=False)) | {"copy": short}
 
 
@@ -171,7 +167,7 @@ def short_bits(format_name: str, values: np.ndarray) -> Bits:
 
 def wide_bits(format_name: str, bits: Bits) -> Bits:
     with np.errstate(all="ignore"):
-        return stored(format_name, bits).astype(np.float32).view(np.uint32)
+        return values_of(format_name, bits).astype(np.float32).view(np.uint32)
 
 
 @functools.cache

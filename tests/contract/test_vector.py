@@ -14,7 +14,7 @@ from rtl_kit.require import need_rtl
 
 need_rtl()
 
-from fp_oracle import Bits  # noqa: E402
+from fp_oracle import Bits, stored_bits, values_of  # noqa: E402
 from fp_vectors import accumulator_pairs, operand_pairs  # noqa: E402
 from lanes_bench import Traffic, mismatch, traffic  # noqa: E402
 from port_rows import as_array, as_integers  # noqa: E402
@@ -26,7 +26,6 @@ from rtl.native.toolchain import ports_of  # noqa: E402
 from rtl.vector import VectorLane  # noqa: E402
 from simulator.arch import Accelerator, Pe  # noqa: E402
 from simulator.arch import VectorUnit as Spec  # noqa: E402
-from simulator.arithmetic import Values  # noqa: E402
 from simulator.formats import FORMATS, NumberFormat  # noqa: E402
 from simulator.vector_operations import VectorOperation, vector_operation  # noqa: E402
 
@@ -74,31 +73,9 @@ def scalar_bits(scalar: float) -> np.uint32:
         return np.array(scalar, np.float32).view(np.uint32)[()]
 
 
-def stored(format_name: str, bits: Bits) -> Values:
-    match format_name:
-        case "fp16":
-            return bits.view(np.float16)
-        case "bf16":
-            return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
-        case _:
-            return bits.view(np.int32)
-
-
-def bits_of(format_name: str, values: Values) -> Bits:
-    match format_name:
-        case "fp16":
-            return values.view(np.uint16)
-        case "bf16":
-            raw = values.view(np.uint32)
-            assert not (raw & np.uint32(0xFFFF)).any()
-            return (raw >> np.uint32(16)).astype(np.uint16)
-        case _:
-            return values.view(np.uint32)
-
-
 def golden(format_name: str, operation: VectorOperation, x: Bits, y: Bits, scalar: float) -> Bits:
-    operands = stored(format_name, x), stored(format_name, y)
-    return bits_of(format_name, vector_operation(FORMATS[format_name], operation, *operands, scalar))
+    operands = values_of(format_name, x), values_of(format_name, y)
+    return stored_bits(format_name, vector_operation(FORMATS[format_name], operation, *operands, scalar))
 
 
 def elements_of(format_name: str, count: int, seed: int) -> tuple[Bits, Bits]:
@@ -157,11 +134,11 @@ def test_many_values(format_name: str, latency: int):
 def test_ties_are_among_the_elements(format_name: str):
     """Sums halfway between two numbers of the format: rounding in FP32 keeps them, and the store must round them to even."""
     with np.errstate(all="ignore"):
-        x, y = (stored(format_name, bits).astype(np.float64) for bits in elements_of(format_name, 150_000, 1))
+        x, y = (values_of(format_name, bits).astype(np.float64) for bits in elements_of(format_name, 150_000, 1))
         exact = x + y
         low = golden(format_name, VectorOperation.ADD, *elements_of(format_name, 150_000, 1), 0.0)
-        above, below = (stored(format_name, low + np.uint16(step)).astype(np.float64) for step in (1, 0xFFFF))
-        rounded = stored(format_name, low).astype(np.float64)
+        above, below = (values_of(format_name, low + np.uint16(step)).astype(np.float64) for step in (1, 0xFFFF))
+        rounded = values_of(format_name, low).astype(np.float64)
         ties = ((rounded + above) / 2 == exact) | ((rounded + below) / 2 == exact)
     assert (ties & np.isfinite(exact)).sum() > 1000
 
