@@ -12,12 +12,11 @@ from amaranth.lib import data
 
 from rtl.pe import control_layout, register_bits, slot_bits, width
 from simulator.arch import Accelerator, Dataflow, Pe, ceil_div
-from simulator.encoding import FIELDS, Opcode
+from simulator.encoding import DATAFLOWS, FIELDS, Opcode
 from simulator.layout import result_places, result_words
 from workloads.sparsity import NM, Pattern
 
 __all__ = [
-    "DATAFLOWS",
     "ENTRY_BITS",
     "SIZE_BITS",
     "arrival_layout",
@@ -38,7 +37,6 @@ __all__ = [
 
 SIZE_BITS = 16
 ENTRY_BITS = FIELDS[Opcode.ARRAY]["a_stride"]
-DATAFLOWS = (Dataflow.OS, Dataflow.WS, Dataflow.IS)  # their codes in a command
 
 
 def group_bits(pe: Pe) -> int:

@@ -14,7 +14,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.frame import unit_layout
-from simulator.encoding import ENGINES, Opcode
+from simulator.encoding import COMMANDS, ENGINES, Opcode
 from simulator.result import Counters as Names
 from simulator.schedule import Engine
 
@@ -24,7 +24,6 @@ COUNTER_BITS = 64
 COUNTERS = tuple(field.name for field in fields(Names))
 _READS = (Opcode.LOAD_A, Opcode.LOAD_B, Opcode.LOAD_WORK)
 _WRITES = (Opcode.STORE_C, Opcode.STORE_WORK)
-_COMMANDS = [opcode for opcode in Opcode if opcode is not Opcode.END]
 
 
 class Counters(wiring.Component):
@@ -35,7 +34,7 @@ class Counters(wiring.Component):
             {
                 "clear": In(1),
                 "accepted": In(len(ENGINES)),
-                **{f"command_{opcode.engine.value}": In(unit_layout(opcode)) for opcode in _COMMANDS},
+                **{f"command_{opcode.engine.value}": In(unit_layout(opcode)) for opcode in COMMANDS},
                 "counts": Out(data.StructLayout(dict.fromkeys(COUNTERS, COUNTER_BITS))),
             }
         )

@@ -13,14 +13,20 @@ in cycle t: a command is accepted in cycle s - 1 and starts at s.
 
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from simulator.arch import Accelerator
-from simulator.encoding import ENGINES, FIELDS, HEADER, WAIT_BITS, Opcode
+from simulator.encoding import COMMAND_BITS, ENGINES, FIELDS, HEADER, WAIT_BITS, Opcode
 
-__all__ = ["Frame", "progress_layout", "queued_layout", "unit_layout"]
+__all__ = ["Frame", "attach", "progress_layout", "queued_layout", "unit_layout"]
+
+_TAG = slice(HEADER["opcode"], HEADER["opcode"] + HEADER["op"])
+_WAITS = slice(_TAG.stop, sum(HEADER.values()))
+_BODY = slice(_WAITS.stop, COMMAND_BITS)
 
 
 def progress_layout() -> data.StructLayout:
@@ -106,3 +112,15 @@ class Frame(wiring.Component):
         ]
         m.d.sync += [waiting.eq(waiting + self.put - takes), taken.eq((taken | takes) & ~self.accept)]
         return m
+
+
+def attach(m: Module, sequencer: Any, number: int, frame: Frame) -> None:
+    """Connect a frame to the sequencer as the engine `number`; unit and frame remain to be connected."""
+    m.d.comb += [
+        frame.put.eq(sequencer.put[number]),
+        frame.push.eq(sequencer.push[number]),
+        frame.pushed.waits.eq(sequencer.pushed[_WAITS]),
+        frame.pushed.command.eq(Cat(sequencer.pushed[_TAG], sequencer.pushed[_BODY])),
+        frame.progress.eq(sequencer.progress),
+        sequencer.room[number].eq(frame.room),
+    ]

@@ -19,7 +19,7 @@ from rtl.dma import ADDRESS_BITS
 from rtl.frame import progress_layout
 from rtl.skew import delayed
 from simulator.arch import Accelerator
-from simulator.encoding import COMMAND_BITS, COMMAND_BYTES, ENGINES, Fault, Opcode
+from simulator.encoding import COMMAND_BITS, COMMAND_BYTES, COMMANDS, ENGINES, Fault, Opcode
 
 __all__ = ["PREFETCH", "Sequencer"]
 
@@ -103,7 +103,7 @@ class Sequencer(wiring.Component):
         m.d.comb += found.eq(Mux(bad_read, Fault.PROGRAM_READ, Mux((index == self.length), Fault.LENGTH, decoder.fault)))
         target, go = Signal(UNITS), Signal()
         m.d.comb += [
-            target.eq(Cat(decoder.opcode == opcode for opcode in Opcode if opcode is not Opcode.END)),
+            target.eq(Cat(decoder.opcode == opcode for opcode in COMMANDS)),
             go.eq(here & (found == 0) & (target & self.room).any()),
             self.put.eq(target & go.replicate(UNITS)),
             buffer.r_en.eq(go | ended),  # at the end, what is left

@@ -24,7 +24,7 @@ from rtl import axi
 from rtl.array import Array
 from rtl.counters import COUNTERS, Counters
 from rtl.dma import ADDRESS_BITS, Dma
-from rtl.frame import Frame
+from rtl.frame import Frame, attach
 from rtl.operand_buffer import OperandBuffer
 from rtl.prune_engine import PruneEngine
 from rtl.registers import LITE_PORTS, Registers, lite_ports
@@ -33,16 +33,11 @@ from rtl.sequencer import Sequencer
 from rtl.work_buffer import WorkBuffer
 from rtl.work_engines import UpdateEngine, VectorEngine
 from simulator.arch import Accelerator, Dataflow
-from simulator.encoding import COMMAND_BITS, DATAFLOWS, ENGINES, HEADER, Fault, Opcode
+from simulator.encoding import COMMAND_BITS, COMMANDS, DATAFLOWS, ENGINES, Fault, Opcode
 from simulator.faults import opcodes_of
 from simulator.layout import bus_bytes
 
 __all__ = ["Machine"]
-
-_TAG = slice(HEADER["opcode"], HEADER["opcode"] + HEADER["op"])
-_WAITS = slice(_TAG.stop, sum(HEADER.values()))
-_BODY = slice(_WAITS.stop, COMMAND_BITS)
-_OPCODES = [opcode for opcode in Opcode if opcode is not Opcode.END]  # by position: the engines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,19 +75,14 @@ class Machine(wiring.Component):
         m.submodules.a_buffer, m.submodules.b_buffer, m.submodules.c_buffer = self.a, self.b, self.c
         self._host(m, registers, sequencer, counters)
         axi.connect_ports(m, self, "m_axi", self.dma.axi)
-        frames = {opcode: Frame(self.accelerator, opcode) for opcode in _OPCODES}
+        frames = {opcode: Frame(self.accelerator, opcode) for opcode in COMMANDS}
         units = self._channels(m, frames) | self._engines(m, frames, registers) | {Opcode.ARRAY: self._multiplies(m, frames)}
-        for number, opcode in enumerate(_OPCODES):
+        for number, opcode in enumerate(COMMANDS):
             name, frame, unit = opcode.engine.value, frames[opcode], units[opcode]
             m.submodules[f"{name}_frame"] = frame
+            attach(m, sequencer, number, frame)
             m.d.comb += [
-                frame.put.eq(sequencer.put[number]),
-                frame.push.eq(sequencer.push[number]),
-                frame.pushed.waits.eq(sequencer.pushed[_WAITS]),
-                frame.pushed.command.eq(Cat(sequencer.pushed[_TAG], sequencer.pushed[_BODY])),
-                frame.progress.eq(sequencer.progress),
                 frame.ready.eq(unit.ready),
-                sequencer.room[number].eq(frame.room),
                 sequencer.ended[number].eq(unit.ended),
                 sequencer.done[number].eq(unit.done),
                 counters.accepted[number].eq(frame.accept),

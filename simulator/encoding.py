@@ -15,6 +15,7 @@ from simulator.schedule import Engine
 __all__ = [
     "COMMAND_BITS",
     "COMMAND_BYTES",
+    "COMMANDS",
     "DATAFLOWS",
     "END",
     "ENGINES",
@@ -58,6 +59,9 @@ class Opcode(IntEnum):
     @property
     def engine(self) -> Engine:
         return ENGINES[self - 1]
+
+
+COMMANDS = tuple(opcode for opcode in Opcode if opcode is not Opcode.END)  # by position: one per engine
 
 
 class Fault(IntEnum):

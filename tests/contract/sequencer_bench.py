@@ -5,10 +5,10 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.frame import Frame
+from rtl.frame import Frame, attach
 from rtl.sequencer import Sequencer
 from rtl.skew import delayed
-from simulator.encoding import COMMAND_BITS, ENGINES, HEADER, Opcode
+from simulator.encoding import COMMAND_BITS, ENGINES, Opcode
 
 __all__ = ["PROGRAM", "SequencerBench", "busy_of", "tail_of"]
 
@@ -76,15 +76,9 @@ class SequencerBench(wiring.Component):
                 left.eq(Mux(frame.accept, 1 + frame.command.op[:_BUSY_BITS], left - (left != 0))),
                 started.eq(frame.accept),
             ]
-            pushed, begin = sequencer.pushed, sum(HEADER.values())
+            attach(m, sequencer, number, frame)
             m.d.comb += [
-                frame.put.eq(sequencer.put[number]),
-                frame.push.eq(sequencer.push[number]),
-                frame.pushed.waits.eq(pushed[HEADER["opcode"] + HEADER["op"] : begin]),
-                frame.pushed.command.eq(Cat(pushed[HEADER["opcode"] :][: HEADER["op"]], pushed[begin:])),
-                frame.progress.eq(sequencer.progress),
                 frame.ready.eq(left <= 1),
-                sequencer.room[number].eq(frame.room),
                 sequencer.done[number].eq(delayed(m, ended, 1 + tail_of(number), f"done_{number}", reset_less=False)),
                 self.trace_started[number].eq(started),
                 sequencer.ended[number].eq(ended),

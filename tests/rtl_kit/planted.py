@@ -30,7 +30,7 @@ def planted_copy(
     """A copy of packages of the project in `folder`, with the change in one of their files; returns the folder."""
     source = exchanged(file, (right, wrong), once=once)
     for package in packages:
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "zoo", "studies"))
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "zoo"))
     (folder / file).write_text(source)
     return folder
 

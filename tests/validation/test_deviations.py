@@ -1,13 +1,15 @@
 """Do the views differ only where tests/validation/deviations.toml says so?"""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import dse.verify_programs
 from dse.verify_programs import Case, cases
-from simulator.arch import Accelerator, Array, Buffer, Dataflow, Dram, Pe, Pruner, Updater, VectorUnit, ceil_div
+from reports.studies.rtl_training.machine import MACHINE
+from simulator.arch import ceil_div
 from simulator.binary import program_of
 from simulator.encoding import Opcode, decode
 from simulator.machine import run
@@ -28,21 +30,7 @@ def test_the_file():
 @pytest.mark.parametrize("number", ["fp16", "int8"])
 def test_compiled_and_placed_programs_take_as_long(number: str, monkeypatch):
     """The compiler's commands and the decoded words of the same program: equal results, but for the row of the file."""
-    buffer = Buffer(bytes=2 * 4096, banks=8, bank_bits=64, slots=2)
-    accelerator = Accelerator(
-        name="small",
-        clock_hz=10**9,
-        pe=Pe(format=number, group=8, lanes=1, registers=16, interleave=3),
-        array=Array(rows=3, cols=4, dataflows=tuple(Dataflow)),
-        a_buffer=buffer,
-        b_buffer=buffer,
-        c_buffer=buffer,
-        work_buffer=Buffer(bytes=2 * 8192, banks=8, bank_bits=64, slots=2),
-        pruner=Pruner(lanes=2),
-        updater=Updater(lanes=2),
-        vector=VectorUnit(lanes=2),
-        dram=Dram(bytes_per_second=4 * 10**9, latency_ns=20, burst_bytes=16, outstanding=8),
-    )
+    accelerator = replace(MACHINE, pe=replace(MACHINE.pe, format=number))
     programs = []
     compile_workload = dse.verify_programs.compile_workload
 
