@@ -26,7 +26,7 @@ $(VENV)/.installed-core: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed-core
 	$(BIN)/pip install --quiet torch==2.13.0
-	$(BIN)/pip install --quiet --editable '.[torch,rtl,studies,dev]'
+	$(BIN)/pip install --quiet --editable '.[torch,rtl,fpga,board,studies,dev]'
 	touch $@
 
 # What pip can't bring: a browser, in which the report is tested, and a C++ compiler, for the simulated RTL. Debian's packages, where

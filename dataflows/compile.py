@@ -40,6 +40,7 @@ def compile_workload(workload: Workload, accelerator: Accelerator, mapping: Mapp
     """
     if (largest := max((gemm.dense_macs for gemm in workload.gemms), default=0)) > LARGEST_GEMM:
         raise UnsupportedError(Unsupported("multiplications in one GEMM", largest, LARGEST_GEMM))
+    _check_engines(workload, accelerator, mapping)
     tilings = {op.name: choose(op, accelerator, mapping) for op in workload.gemms}
     rows = _rows(workload)
     steps = sum(_step_count(op, accelerator, mapping, tilings, rows) for op in workload.ops)
@@ -52,6 +53,23 @@ def compile_workload(workload: Workload, accelerator: Accelerator, mapping: Mapp
         choices=tuple(tilings[op.name].dataflow.value if isinstance(op, Gemm) else "" for op in workload.ops),
         emit=partial(_emit, workload, accelerator, mapping, tilings, rows),
     )
+
+
+def _check_engines(workload: Workload, accelerator: Accelerator, mapping: Mapping) -> None:
+    """Raise UnsupportedError where the workload needs an engine that the machine doesn't have."""
+    updates = [op for op in workload.ops if isinstance(op, Update)]
+    operands = [operand for gemm in workload.gemms for operand in (gemm.a, gemm.b) if isinstance(operand.pattern, NM)]
+    prunes = any(isinstance(op, Prune) for op in workload.ops) or any(op.prune for op in updates)
+    prunes |= any(operand.pruned_at_use(pregenerate=mapping.pregenerate) for operand in operands)
+    works = mapping.vector != "host" and any(isinstance(op, Vector) for op in workload.ops)
+    needs = {
+        "vector.lanes": (accelerator.vector.lanes, works),
+        "updater.lanes": (accelerator.updater.lanes, bool(updates)),
+        "pruner.lanes": (accelerator.pruner.lanes, prunes),
+    }
+    for name, (lanes, wanted) in needs.items():
+        if wanted and not lanes:
+            raise UnsupportedError(Unsupported(name, 1, 0))
 
 
 def _rows(workload: Workload) -> dict[str, int]:

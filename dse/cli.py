@@ -7,6 +7,7 @@ from typing import NoReturn
 import typer
 from rich.markup import escape
 
+from dse.commands.build import build_command
 from dse.commands.check import check_command
 from dse.commands.describe import list_command, show_command
 from dse.commands.options import err
@@ -38,6 +39,7 @@ for name, command in {
     "trace": trace_command,
     "rtl": rtl_command,
     "check": check_command,
+    "build": build_command,
     "list": list_command,
     "show": show_command,
 }.items():

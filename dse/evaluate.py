@@ -1,6 +1,6 @@
 """Evaluate a design point: compile its workload, run the machine, and say where the time went."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,11 +11,13 @@ from dataflows.compile import compile_workload, prepared
 from dataflows.mapping import Mapping
 from dse.config import changed
 from dse.point import Point, make_point, workload_of
+from dse.pricing import COST_COLUMNS, cost_columns, too_large
 from simulator.arch import Accelerator
 from simulator.bounds import LowerBound, lower_bound
+from simulator.cost.actions import Actions, Tally
 from simulator.machine import run
 from simulator.result import ArrayCauses, Counters, OpTime, Result
-from simulator.schedule import Engine, Program, Unsupported, UnsupportedError
+from simulator.schedule import Command, Engine, Program, Unsupported, UnsupportedError
 from workloads.gemm import Gemm
 from workloads.graph import Workload
 from workloads.ops import Op, Prune, Update, Vector
@@ -40,6 +42,7 @@ METRICS = (
     *(f"array_{cause}_cycles" for cause in ArrayCauses().as_dict()),
     *Counters().as_dict(),
     "dense_fallbacks",
+    *COST_COLUMNS,
 )
 """Columns that each run has in a sweep; beside them stands an ``array_wait_..._cycles`` for each cause that occurred."""
 
@@ -79,6 +82,7 @@ class Run:
     workload: Workload
     program: Program
     result: Result
+    actions: Actions
 
     def __repr__(self) -> str:
         result = self.result
@@ -173,18 +177,39 @@ class Run:
             **{f"array_wait_{cause}_cycles": cycles for cause, cycles in sorted(array.stalls.items())},
             **result.counters.as_dict(),
             "dense_fallbacks": len(self.workload.notices),
+            **cost_columns(accelerator, self.actions, result.cycles, batch),
         }
 
 
 def evaluate(point: Point, *, record_events: bool = False) -> Run | Unsupported:
-    """Run a point on the event-driven machine; `Unsupported` where it can't run its workload."""
+    """Run a point on the event-driven machine; `Unsupported` where it can't run its workload or doesn't fit its device."""
+    if point.fit and (reason := too_large(point.accelerator, point.fit)) is not None:
+        return reason
     workload = prepared(workload_of(point.workload, point.batch, point.method), point.mapping)
     try:
         program = compile_workload(workload, point.accelerator, point.mapping)
     except UnsupportedError as error:
         return error.reason
-    result = run(program, point.accelerator, record_events=record_events)
-    return Run(point=point, workload=workload, program=program, result=result)
+    passing = _Tallied(program, Tally(point.accelerator))
+    result = run(passing, point.accelerator, record_events=record_events)
+    return Run(point=point, workload=workload, program=program, result=result, actions=passing.tally.total())
+
+
+@dataclass(frozen=True, slots=True)
+class _Tallied:
+    """A program whose commands are counted while the machine takes them: it is made only once."""
+
+    program: Program
+    tally: Tally
+
+    @property
+    def tags(self) -> int:
+        return self.program.tags
+
+    def __iter__(self) -> Iterator[Command]:
+        for command in self.program:
+            self.tally.add(command)
+            yield command
 
 
 def row_of(point: Point, settings: dict[str, Any], how: Callable[[Point], Run | Unsupported] = evaluate) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Any
 from dataflows.mapping import Mapping
 from dse.config import ConfigError, accelerator_from, nested, structure
 from simulator.arch import Accelerator
+from simulator.cost.area import prices_digest
+from simulator.cost.devices import DEVICES
 from workloads.formats.trace_file import Trace
 from workloads.graph import Workload
 from workloads.methods import apply_method, parse_method
@@ -31,17 +33,20 @@ class Point:
     method: str  # canonical, as in "bdwp:2:8"
     workload: str  # a zoo name or a trace file
     batch: int
+    fit: str = ""  # a device that the machine must fit, or none
 
     @property
     def key(self) -> str:
-        """The same for equal points, whatever they are called: digest of machine, mapping, method, trace, batch, release."""
+        """The same for equal points, whatever they are called: of machine, mapping, method, trace, batch, device, release."""
         data = {
             "accelerator": self.accelerator.digest,
             "mapping": asdict(self.mapping),
             "method": self.method,
             "trace": trace_digest(self.workload),
             "batch": self.batch,
+            "fit": self.fit,
             "model": MODEL,
+            "prices": prices_digest(),
         }
         text = json.dumps(data, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -54,7 +59,7 @@ def make_point(settings: Dict[str, Any]) -> Point:
     """
     changes = {key.removeprefix("accelerator."): value for key, value in settings.items() if key.startswith("accelerator.")}
     mapping = {key.removeprefix("mapping."): value for key, value in settings.items() if key.startswith("mapping.")}
-    known = {"accelerator", "workload", "method", "batch"}
+    known = {"accelerator", "workload", "method", "batch", "fit"}
     if unknown := [key for key in settings if key not in known and not key.startswith(("accelerator.", "mapping."))]:
         raise ConfigError(
             f"Setting {unknown[0]!r} must be one of {', '.join(sorted(known))}, or begin with 'accelerator.' or 'mapping.'"
@@ -62,7 +67,9 @@ def make_point(settings: Dict[str, Any]) -> Point:
     for name in ("accelerator", "workload", "method"):
         if not isinstance(settings.get(name), str):
             raise ConfigError(f"Setting {name!r} must be a text, not {settings.get(name)!r}")
-    batch = settings.get("batch", 1)
+    batch, device = settings.get("batch", 1), settings.get("fit", "")
+    if device and device not in DEVICES:
+        raise ConfigError(f"Setting 'fit' must be one of {', '.join(DEVICES)}, not {device!r}")
     try:
         method = str(parse_method(settings["method"]))
         _bound(settings["workload"], batch)
@@ -74,6 +81,7 @@ def make_point(settings: Dict[str, Any]) -> Point:
         method=method,
         workload=settings["workload"],
         batch=batch,
+        fit=device,
     )
 
 

@@ -8,8 +8,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from dse.evaluate import STAGES, Run
+from dse.pricing import areas
 from dse.space import Objective
 from simulator.arch import Accelerator, leaf_fields
+from simulator.cost.devices import DEVICES
+from simulator.cost.energy import energy
+from simulator.cost.technology import tables
 from simulator.presets import PRESETS
 from simulator.schedule import Engine
 
@@ -52,6 +56,7 @@ def print_run(console: Console, run: Run, baseline: Run | None, *, top: int) -> 
     _print_stages(console, run)
     _print_account(console, run)
     _print_total(console, run, baseline)
+    _print_cost(console, run)
     for notice in run.workload.notices[:5]:
         console.print(f"[yellow]note[/] {escape(notice.layer)} {notice.stage}: {escape(notice.text)}", highlight=False)
     if len(run.workload.notices) > 5:
@@ -170,6 +175,37 @@ def _print_total(console: Console, run: Run, baseline: Run | None) -> None:
         console.print(
             f"[bold]speed-up[/]       {baseline.result.cycles / result.cycles:.3f}x over dense on the same machine "
             f"(MAC bound {metrics['mac_bound_speedup']:.3f}x)"
+        )
+
+
+def _joules(value: float) -> str:
+    """An energy, from nanojoules up."""
+    for scale, prefix in ((1.0, ""), (1e-3, "m"), (1e-6, "\N{GREEK SMALL LETTER MU}")):
+        if value >= scale:
+            return f"{value / scale:,.3g} {prefix}J"
+    return f"{value / 1e-9:.3g} nJ"
+
+
+def _print_cost(console: Console, run: Run) -> None:
+    """Cells and clock by FPGA family, energy by technology; how far to trust either is in docs/cost.md and docs/energy.md."""
+    accelerator, device = run.point.accelerator, run.point.fit
+    for technology, found in areas(accelerator).items():
+        limits = DEVICES[device].limits.as_dict() if device and DEVICES[device].technology == technology else {}
+        cells = [
+            f"{si(count)} {name.upper()}" + (f" ({share(count, limits[name])})" if limits.get(name) else "")
+            for name, count in found.total.as_dict().items()
+        ]
+        clock = f", {found.fmax_hz / 1e6:.0f} MHz \N{PLUS-MINUS SIGN} {found.fmax_spread:.0%}" if found.fmax_hz else ""
+        beyond = f"  [yellow]beyond what was calibrated: {len(found.notes)} settings[/]" if found.notes else ""
+        console.print(f"[bold]area[/] {technology:<11} {', '.join(cells)}{clock}{beyond}", highlight=False)
+    for technology in tables().technologies:
+        spent = energy(run.actions, run.result.cycles, accelerator, technology)
+        largest = sorted(spent.pj.items(), key=lambda item: -item[1])[:3]
+        parts = ", ".join(f"{group.replace('_', ' ')} {share(pj, sum(spent.pj.values()))}" for group, pj in largest if pj)
+        least = "at least " if spent.unpriced or spent.static_w is None else ""
+        console.print(
+            f"[bold]energy[/] {technology:<9} {least}{_joules(spent.joules_per(run.point.batch))} an image: {parts}",
+            highlight=False,
         )
 
 

@@ -16,7 +16,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -55,7 +55,9 @@ class Machine(wiring.Component):
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
-        self.dma, self.array, self.work = Dma(accelerator), Array(accelerator), WorkBuffer(accelerator)
+        self.opcodes = [opcode for opcode in COMMANDS if opcode in opcodes_of(accelerator)]
+        self.dma, self.array = Dma(accelerator), Array(accelerator)
+        self.work = WorkBuffer(accelerator) if Opcode.LOAD_WORK in self.opcodes else None
         self.a, self.b, self.c = OperandBuffer(accelerator, "a"), OperandBuffer(accelerator, "b"), ResultBuffer(accelerator)
         traces = {f"trace_{name}": Out(len(ENGINES)) for name in ("put", "started", "ended", "done")}
         super().__init__(
@@ -71,13 +73,17 @@ class Machine(wiring.Component):
         m.submodules.registers = registers = Registers(self.accelerator)
         m.submodules.sequencer = sequencer = Sequencer(self.accelerator)
         m.submodules.counters = counters = Counters()
-        m.submodules.dma, m.submodules.array, m.submodules.work_buffer = self.dma, self.array, self.work
+        m.submodules.dma, m.submodules.array = self.dma, self.array
+        if self.work is not None:
+            m.submodules.work_buffer = self.work
         m.submodules.a_buffer, m.submodules.b_buffer, m.submodules.c_buffer = self.a, self.b, self.c
         self._host(m, registers, sequencer, counters)
         axi.connect_ports(m, self, "m_axi", self.dma.axi)
-        frames = {opcode: Frame(self.accelerator, opcode) for opcode in COMMANDS}
+        frames = {opcode: Frame(self.accelerator, opcode) for opcode in self.opcodes}
         units = self._channels(m, frames) | self._engines(m, frames, registers) | {Opcode.ARRAY: self._multiplies(m, frames)}
         for number, opcode in enumerate(COMMANDS):
+            if opcode not in frames:  # an engine that the machine doesn't have: the decoder refuses its commands
+                continue
             name, frame, unit = opcode.engine.value, frames[opcode], units[opcode]
             m.submodules[f"{name}_frame"] = frame
             attach(m, sequencer, number, frame)
@@ -138,25 +144,30 @@ class Machine(wiring.Component):
     def _channels(self, m: Module, frames: dict[Opcode, Frame]) -> dict[Opcode, _Unit]:
         """Transfers: the DMA's channels, and the buffers' ways in and out."""
         units: dict[Opcode, _Unit] = {}
-        for opcode in (Opcode.LOAD_A, Opcode.LOAD_B, Opcode.LOAD_WORK, Opcode.STORE_C, Opcode.STORE_WORK):
+        transfers = (Opcode.LOAD_A, Opcode.LOAD_B, Opcode.LOAD_WORK, Opcode.STORE_C, Opcode.STORE_WORK)
+        for opcode in (opcode for opcode in transfers if opcode in frames):
             frame, channel = frames[opcode], getattr(self.dma, opcode.engine.value)
             m.d.comb += channel.command.valid.eq(frame.accept)
             m.d.comb += [
                 channel.command.payload[name].eq(frame.command[name]) for name in channel.command.payload.shape().members
             ]
             units[opcode] = _Unit(ready=channel.command.ready, started=channel.started, ended=channel.ended, done=channel.done)
-        for opcode, buffer in ((Opcode.LOAD_A, self.a), (Opcode.LOAD_B, self.b)):
+        filled: dict[Opcode, Any] = {Opcode.LOAD_A: self.a, Opcode.LOAD_B: self.b}
+        emptied = {Opcode.STORE_C: self.c.beats}
+        for opcode, buffer in filled.items():
             frame = frames[opcode]
             m.d.sync += [buffer.load.eq(frame.accept), *_fields(buffer.fields, frame.command)]
-        m.d.sync += [self.work.load.valid.eq(frames[Opcode.LOAD_WORK].accept)]
-        m.d.sync += _fields(self.work.load, frames[Opcode.LOAD_WORK].command)
-        for opcode, buffer in ((Opcode.LOAD_A, self.a), (Opcode.LOAD_B, self.b), (Opcode.LOAD_WORK, self.work)):
+        m.d.sync += [self.c.start.eq(frames[Opcode.STORE_C].accept), *_fields(self.c.fields, frames[Opcode.STORE_C].command)]
+        if self.work is not None:
+            filled[Opcode.LOAD_WORK], emptied[Opcode.STORE_WORK] = self.work, self.work.stored
+            m.d.sync += [self.work.load.valid.eq(frames[Opcode.LOAD_WORK].accept)]
+            m.d.sync += _fields(self.work.load, frames[Opcode.LOAD_WORK].command)
+            m.d.sync += [self.work.store.valid.eq(frames[Opcode.STORE_WORK].accept)]
+            m.d.sync += _fields(self.work.store, frames[Opcode.STORE_WORK].command)
+        for opcode, buffer in filled.items():
             shown = getattr(self.dma, opcode.engine.value).beat
             m.d.comb += [buffer.beat[name].eq(getattr(shown, name)) for name in buffer.beat.shape().members]
-        m.d.sync += [self.c.start.eq(frames[Opcode.STORE_C].accept), *_fields(self.c.fields, frames[Opcode.STORE_C].command)]
-        m.d.sync += [self.work.store.valid.eq(frames[Opcode.STORE_WORK].accept)]
-        m.d.sync += _fields(self.work.store, frames[Opcode.STORE_WORK].command)
-        for opcode, beats in ((Opcode.STORE_C, self.c.beats), (Opcode.STORE_WORK, self.work.stored)):
+        for opcode, beats in emptied.items():
             write = getattr(self.dma, opcode.engine.value).write_data
             m.d.comb += [
                 write.valid.eq(beats.valid),
@@ -168,12 +179,11 @@ class Machine(wiring.Component):
 
     def _engines(self, m: Module, frames: dict[Opcode, Frame], registers: Registers) -> dict[Opcode, _Unit]:
         """Pruner, updater and vector unit on the planes of the work buffer."""
-        engines = {Opcode.PRUNE: PruneEngine(self.accelerator), Opcode.VECTOR: VectorEngine(self.accelerator)}
-        if Opcode.UPDATE in opcodes_of(self.accelerator):
-            engines[Opcode.UPDATE] = update = UpdateEngine(self.accelerator)
-            m.d.comb += [getattr(update, name).eq(registers.written[name]) for name in update.coefficients]
-        units = {opcode: _Unit(ready=Const(1), started=Const(0), ended=Const(0), done=Const(0)) for opcode in [Opcode.UPDATE]}
-        for opcode, engine in engines.items():
+        made = {Opcode.PRUNE: PruneEngine, Opcode.UPDATE: UpdateEngine, Opcode.VECTOR: VectorEngine}
+        units: dict[Opcode, _Unit] = {}
+        for opcode, engine in ((opcode, make(self.accelerator)) for opcode, make in made.items() if opcode in frames):
+            if opcode is Opcode.UPDATE:
+                m.d.comb += [getattr(engine, name).eq(registers.written[name]) for name in engine.coefficients]
             m.submodules[opcode.engine.value] = engine
             frame = frames[opcode]
             m.d.comb += engine.accept.eq(frame.accept)

@@ -147,11 +147,11 @@ class Buffer:
 class Pruner:
     """Streaming top-N of M selectors, one group of M in M cycles per lane (SAT's SORE)."""
 
-    lanes: int = 32
+    lanes: int = 32  # 0: the machine has none, and prunes nothing
     latency: int = 2  # cycles from a group's last element to its packed values
 
     def __post_init__(self) -> None:
-        _check(self, lanes=(1, 65536), latency=(1, 1024))
+        _check(self, lanes=(0, 65536), latency=(1, 1024))
 
     def cycles(self, elements: int, pattern: NM) -> int:
         """Cycles in which the lanes accept `elements` elements."""
@@ -168,12 +168,12 @@ class Pruner:
 class Updater:
     """Pipelined FP32 optimizer, one element per lane and cycle (SAT's WUVE)."""
 
-    lanes: int = 32
+    lanes: int = 32  # 0: the machine has none
     latency: int = 16  # cycles through the update's chain of FP32 operations
     optimizers: tuple[str, ...] = ("sgd-momentum",)  # those that the lanes can do; a command takes one of them
 
     def __post_init__(self) -> None:
-        _check(self, lanes=(1, 65536), latency=(1, 4096))
+        _check(self, lanes=(0, 65536), latency=(1, 4096))
         if not self.optimizers or len({*self.optimizers}) != len(self.optimizers) or not {*self.optimizers} <= {*OPTIMIZERS}:
             raise ValueError(
                 f"Updater field 'optimizers' must be a choice of {', '.join(OPTIMIZERS)}, each once, not {self.optimizers!r}"
@@ -187,11 +187,11 @@ class Updater:
 class VectorUnit:
     """Element-wise unit for the work between GEMMs, one element operation per lane and cycle."""
 
-    lanes: int = 32
+    lanes: int = 32  # 0: the machine has none
     latency: int = 8
 
     def __post_init__(self) -> None:
-        _check(self, lanes=(1, 65536), latency=(1, 4096))
+        _check(self, lanes=(0, 65536), latency=(1, 4096))
 
     def cycles(self, work: int) -> int:
         return ceil_div(work, self.lanes)

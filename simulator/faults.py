@@ -72,8 +72,16 @@ def fault(data: bytes, accelerator: Accelerator, dispatched: Mapping[Engine, int
 
 
 def opcodes_of(accelerator: Accelerator) -> set[Opcode]:
-    """The machine's opcodes: where operands are integers there is no optimizer."""
-    return set(Opcode) - ({Opcode.UPDATE} if accelerator.pe.format == "int8" else set())
+    """The machine's opcodes: those of the engines that it has. Where operands are integers there is no optimizer."""
+    lanes = {
+        Opcode.PRUNE: accelerator.pruner.lanes,
+        Opcode.UPDATE: accelerator.updater.lanes if accelerator.pe.format != "int8" else 0,
+        Opcode.VECTOR: accelerator.vector.lanes,
+    }
+    missing = {opcode for opcode, count in lanes.items() if not count}
+    if len(missing) == len(lanes):  # nobody works on the work buffer
+        missing |= {Opcode.LOAD_WORK, Opcode.STORE_WORK}
+    return set(Opcode) - missing
 
 
 def optimizers_of(accelerator: Accelerator) -> set[int]:

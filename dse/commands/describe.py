@@ -6,6 +6,7 @@ from dse.commands.options import AcceleratorArg, Set, accelerator_of, out
 from dse.point import trace_of
 from dse.render import print_accelerator, si
 from dse.space import read_space, shipped_spaces
+from simulator.cost.devices import DEVICES
 from simulator.presets import PRESETS
 from workloads.methods import METHODS
 from workloads.zoo import zoo_names
@@ -14,7 +15,7 @@ __all__ = ["list_command", "show_command"]
 
 
 def list_command() -> None:
-    """List accelerators, workloads, methods, dataflows and spaces."""
+    """List accelerators, workloads, methods, dataflows, FPGA devices and spaces."""
 
     def table(title: str, rows: list[tuple[str, str]]) -> None:
         shown = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
@@ -42,6 +43,8 @@ def list_command() -> None:
             ("best", "the fastest of those that the array has, for each layer and stage"),
         ],
     )
+    limits = {name: ", ".join(f"{n:,} {what.upper()}" for what, n in d.limits.as_dict().items()) for name, d in DEVICES.items()}
+    table("devices (--fit)", list(limits.items()))
     table(
         "spaces (dse sweep NAME)",
         [(name, f"{len(read_space(name)):,} points: {read_space(name).title}") for name in shipped_spaces()],

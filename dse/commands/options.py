@@ -18,6 +18,7 @@ from workloads.zoo import zoo_names
 __all__ = [
     "AcceleratorArg",
     "Batch",
+    "Fit",
     "Method",
     "Set",
     "accelerator_of",
@@ -60,6 +61,9 @@ Set = Annotated[
     ),
 ]
 Method = Annotated[str, typer.Option(help="Training method, as in `dense`, `srste:2:4`, `bdwp:2:8`; see `dse list`.")]
+Fit = Annotated[
+    str, typer.Option(help="A device that the machine must fit, by estimate: `ecp5-85k`, `xcvu9p`, ...; see `dse list`.")
+]
 Batch = Annotated[int, typer.Option(parser=positive, metavar="N", help="Images (sequences) per step.")]
 AcceleratorArg = Annotated[str, typer.Argument(help="A preset, a .toml file, or a point of a sweep: `out/sweep#117`.")]
 

@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from dse.commands.options import AcceleratorArg, Batch, Method, Set, check_writable, out, positive, settings_from, write_text
+from dse.commands.options import (
+    AcceleratorArg,
+    Batch,
+    Fit,
+    Method,
+    Set,
+    check_writable,
+    out,
+    positive,
+    settings_from,
+    write_text,
+)
 from dse.config import ConfigError
 from dse.evaluate import Run, evaluate
 from dse.export import run_as_json, trace_events
@@ -27,6 +38,7 @@ def run_command(
     batch: Batch = 1,
     dataflow: Annotated[str, typer.Option(help="best, os, ws or is.")] = "best",
     changes: Set = None,
+    fit: Fit = "",
     fidelity: Annotated[str, typer.Option(help="event: every command on the event-driven machine.")] = "event",
     as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON on standard output.")] = False,
     top: Annotated[int, typer.Option(parser=positive, metavar="N", help="Rows of the operation table.")] = 25,
@@ -42,6 +54,7 @@ def run_command(
     if fidelity != "event":
         raise ConfigError(f"Option '--fidelity' must be event, not {fidelity!r}")
     options = {"workload": workload, "method": method, "batch": batch, "mapping.dataflow": dataflow}
+    options |= {"fit": fit} if fit else {}
     settings = settings_from(accelerator, options, changes, typed={n for n in options if _typed(context, n)})
     point = make_point(settings)
     check_writable(csv, timeline)

@@ -18,7 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from dse.commands.options import err, natural, out, positive, status
+from dse.commands.options import Fit, err, natural, out, positive, status
+from dse.config import ConfigError
 from dse.folder import SweepFolder, command_line
 from dse.pareto import candidates, front_of
 from dse.render import number, print_front
@@ -26,6 +27,7 @@ from dse.space import GRID_LIMIT, Objective, Space, read_space
 from dse.store import Store
 from dse.sweep import Progress as SweepProgress
 from dse.sweep import run_sweep, sweep_frame
+from simulator.cost.devices import DEVICES
 
 __all__ = ["pareto_command", "report_command", "sweep_command"]
 
@@ -41,6 +43,7 @@ def sweep_command(
     ] = None,
     seed: Annotated[int | None, typer.Option(parser=natural, metavar="N", help="Seed of the sample.")] = None,
     limit: Annotated[int, typer.Option(parser=positive, metavar="N", help="Points that a grid may have.")] = GRID_LIMIT,
+    fit: Fit = "",
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar.")] = False,
     report: Annotated[bool, typer.Option(help="Write the HTML report.")] = True,
 ) -> None:
@@ -49,6 +52,10 @@ def sweep_command(
     Stop it whenever you like: the same command continues where it stopped. Example: `dse sweep resnet18 -o out/resnet18`
     """
     swept = read_space(space, samples=points, seed=seed, limit=limit)
+    if fit:
+        if fit not in DEVICES:
+            raise ConfigError(f"Option '--fit' must be one of {', '.join(DEVICES)}, not {fit!r}")
+        swept = replace(swept, base=swept.base | {"fit": fit})
     target = SweepFolder(folder or Path("out") / Path(space).stem)
     target.create()
     target.save_space(swept, command_line())

@@ -16,7 +16,7 @@ from simulator.layout import bus_bytes, plane_word_bytes, result_places
 from simulator.schedule import Command, Engine, Load, Multiply, Prune, Store, Update, Vector
 from workloads.sparsity import NM
 
-__all__ = ["Actions", "actions", "update_operations", "vector_operations"]
+__all__ = ["Actions", "Tally", "actions", "update_operations", "vector_operations"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +78,28 @@ def vector_operations(accelerator: Accelerator) -> dict[str, int]:
 
 
 def actions(commands: Iterable[Command], accelerator: Accelerator) -> Actions:
-    """Count a run of commands in program order: a `Program`, a `BinaryProgram` or a list.
+    """Count a run of commands in program order: a `Program`, a `BinaryProgram` or a list."""
+    tally = Tally(accelerator)
+    for command in commands:
+        tally.add(command)
+    return tally.total()
+
+
+class Tally:
+    """Counts the actions of commands as they pass, in program order.
 
     A tile is written into its operand buffer as the first Multiply or Prune that takes it says (dense or kept, lines times
     elements of the reduction): one that nothing takes isn't counted there.
     """
-    counts = Counter[tuple[object, ...]]()
-    waiting: set[tuple[str, int]] = set()  # tiles that are loaded and not yet used
-    for command in commands:
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+        self._counts = Counter[tuple[object, ...]]()  # of equal commands
+        self._waiting: set[tuple[str, int]] = set()  # tiles that are loaded and not yet used
+
+    def add(self, command: Command) -> None:
+        """Count one more command."""
+        counts, waiting = self._counts, self._waiting
         match command:
             case Load(engine=Engine.LOAD_WORK):
                 counts["load_work", command.runs, command.run_bytes] += 1
@@ -98,7 +112,7 @@ def actions(commands: Iterable[Command], accelerator: Accelerator) -> Actions:
                 entries = -1 if command.pattern is None else command.entries
                 counts["store_work", command.runs, command.run_bytes, entries] += 1
             case Multiply():
-                _multiply(command, counts, waiting)
+                self._multiply(command)
             case Prune():
                 if (command.buffer, command.slot) in waiting:
                     waiting.remove((command.buffer, command.slot))
@@ -108,27 +122,29 @@ def actions(commands: Iterable[Command], accelerator: Accelerator) -> Actions:
                 counts["update", command.elements, command.masked, command.adam] += 1
             case Vector():
                 counts["vector", command.work, command.y != command.x] += 1
-    total = Counter[str]()
-    kinds = _Kinds(accelerator)
-    for (kind, *what), count in counts.items():
-        for name, each in getattr(kinds, str(kind))(*what).items():
-            total[name] += count * each
-    total["commands"] = sum(count for (kind, *_), count in counts.items() if kind != "fill")
-    total["dram_burst_bits"] += COMMAND_BITS * total["commands"]
-    return Actions(**total)
 
+    def _multiply(self, command: Multiply) -> None:
+        tile, pattern = command.tile, command.pattern
+        batch, m, n, k = (len(part) for part in tile)
+        shape: MultiplyShape = (command.dataflow, m, n, k, pattern, command.sparse, command.accumulate)
+        self._counts["multiply", batch, *shape] += 1
+        for side, slot, lines in (("a", command.a_slot, m), ("b", command.b_slot, n)):
+            if (side, slot) in self._waiting:
+                self._waiting.remove((side, slot))
+                kept = isinstance(pattern, NM) and command.sparse == side
+                line = ceil_div(k, pattern.group) * pattern.keep if kept and isinstance(pattern, NM) else k
+                self._counts["fill", side, batch * lines * line] += 1
 
-def _multiply(command: Multiply, counts: Counter[tuple[object, ...]], waiting: set[tuple[str, int]]) -> None:
-    tile, pattern = command.tile, command.pattern
-    batch, m, n, k = (len(part) for part in tile)
-    shape: MultiplyShape = (command.dataflow, m, n, k, pattern, command.sparse, command.accumulate)
-    counts["multiply", batch, *shape] += 1
-    for side, slot, lines in (("a", command.a_slot, m), ("b", command.b_slot, n)):
-        if (side, slot) in waiting:
-            waiting.remove((side, slot))
-            kept = isinstance(pattern, NM) and command.sparse == side
-            line = ceil_div(k, pattern.group) * pattern.keep if kept and isinstance(pattern, NM) else k
-            counts["fill", side, batch * lines * line] += 1
+    def total(self) -> Actions:
+        """What has been counted so far."""
+        total = Counter[str]()
+        kinds = _Kinds(self._accelerator)
+        for (kind, *what), count in self._counts.items():
+            for name, each in getattr(kinds, str(kind))(*what).items():
+                total[name] += count * each
+        total["commands"] = sum(count for (kind, *_), count in self._counts.items() if kind != "fill")
+        total["dram_burst_bits"] += COMMAND_BITS * total["commands"]
+        return Actions(**total)
 
 
 class _Kinds:

@@ -7,7 +7,7 @@ from reports.studies.rtl_training.machine import MACHINE
 from rtl.emit import verilog_of
 from rtl.native.machine import MachineModel
 from rtl.top import Machine
-from simulator.arch import Accelerator, Buffer, Dram, Pruner, Sequencer, Updater, VectorUnit
+from simulator.arch import Accelerator, Buffer, Dataflow, Dram, Pruner, Sequencer, Updater, VectorUnit
 
 __all__ = ["MACHINES", "model_of", "verilog_of_machine"]
 
@@ -26,6 +26,15 @@ INT8 = machine("int8-2x2", "int8", 2, 2, group=4, registers=4, multiply_latency=
 MACHINES = {
     "int8-2x2": INT8,
     "fp16-3x4": MACHINE,
+    # Products only: none of the engines that train.
+    "int8-3x1-products": replace(
+        INT8,
+        name="int8-3x1-products",
+        array=replace(INT8.array, rows=3, cols=1, dataflows=(Dataflow.OS,)),
+        pruner=Pruner(lanes=0),
+        updater=Updater(lanes=0),
+        vector=VectorUnit(lanes=0),
+    ),
     # A memory whose burst takes no whole number of cycles, an odd queue, slow dispatch and tokens, two lanes, three slots; Adam
     # beside SGD.
     "bf16-2x3-slow": replace(

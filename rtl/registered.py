@@ -1,0 +1,34 @@
+"""A component between registers: every input and output passes one, so that place and route times all that lies between."""
+
+# pyright: basic, reportAttributeAccessIssue=false
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Registered"]
+
+
+class Registered(wiring.Component):
+    """Ports are `inner`'s, flat, and a cycle further away on each side."""
+
+    def __init__(self, inner: wiring.Component) -> None:
+        self.inner = inner
+        super().__init__(
+            {
+                "__".join(map(str, path)): (In if member.flow is In else Out)(value.shape())
+                for path, member, value in inner.signature.flatten(inner)
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+        m = Module()
+        m.submodules.inner = self.inner
+        for path, member, value in self.inner.signature.flatten(self.inner):
+            name = "__".join(map(str, path))
+            port = getattr(self, name)
+            source, sink = (port, value) if member.flow is In else (value, port)
+            register = Signal(value.shape(), name=f"{name}_registered", reset_less=True)
+            m.d.sync += register.eq(source)
+            m.d.comb += sink.eq(register)
+        return m

@@ -1,0 +1,142 @@
+"""Area and clock of a design point, estimated from synthesis runs that are stored beside the reports.
+
+`coefficients.json` is made by ``python -m reports.synthesis`` from those runs, for each technology: factors of the drivers in
+`simulator.cost.components`, the range of each setting that the runs covered, and the errors on runs that the fit did not see.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from simulator.arch import Accelerator, leaf_fields
+from simulator.cost.components import COMPONENTS, instances
+from simulator.cost.devices import DEVICES, Device, Resources
+from simulator.schedule import Unsupported
+
+__all__ = ["RESOURCES", "Area", "area", "calibration", "misfit", "prices_digest", "settings_of"]
+
+RESOURCES = ("lut", "ff", "dsp", "bram")
+_ARRAY_FIELDS = (
+    "array.rows",
+    "array.cols",
+    "pe.group",
+    "pe.lanes",
+    "pe.registers",
+    "pe.interleave",
+    "pe.multiply_latency",
+    "pe.accumulate_latency",
+    "pruner.lanes",
+    "updater.lanes",
+    "vector.lanes",
+    "sequencer.queue_depth",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Area:
+    """An estimate. `parts` are of one instance each but for `pe`, of which it is all. `fmax_hz` is what place and route is
+    expected to reach, of which `fmax_spread` (a share) is the standard deviation among the runs; 0 where nothing was routed.
+    `notes` say where the point is outside what was measured."""
+
+    technology: str
+    total: Resources
+    parts: Mapping[str, Resources]
+    fmax_hz: float
+    fmax_spread: float
+    notes: tuple[str, ...]
+
+
+@cache
+def calibration() -> Mapping[str, Any]:
+    """The stored coefficients, by technology."""
+    return json.loads((files("simulator.cost") / "coefficients.json").read_text(encoding="utf-8"))
+
+
+@cache
+def prices_digest() -> str:
+    """Identity of what is read here and in `simulator.cost.technology`: results rest on it."""
+    tables = ("coefficients.json", "energy_tables.toml")
+    return hashlib.sha256(b"".join((files("simulator.cost") / name).read_bytes() for name in tables)).hexdigest()[:12]
+
+
+def settings_of(accelerator: Accelerator) -> dict[str, int]:
+    """What of a description its area depends on, and the ranges are given for."""
+    leaves = leaf_fields(accelerator)
+    found = {name: int(str(leaves[name])) for name in _ARRAY_FIELDS}
+    buffers = ("a_buffer", "b_buffer", "c_buffer", "work_buffer")
+    return found | {f"{name}.bytes": getattr(accelerator, name).bytes for name in buffers}
+
+
+def area(accelerator: Accelerator, technology: str) -> Area:
+    """Estimate a machine's cells, without the memories and the link that a board build adds. Raises ValueError for a
+    technology that was not calibrated."""
+    if technology not in calibration():
+        raise ValueError(f"Technology must be one of {', '.join(calibration())}, not {technology!r}")
+    known = calibration()[technology]
+    parts: dict[str, Resources] = {}
+    for name, drivers_of in COMPONENTS.items():
+        drivers = drivers_of(accelerator)
+        factors = known["parts"][name].get(accelerator.pe.format) or known["parts"][name]["any"]
+        amounts = {
+            resource: sum(factor * drivers[driver] for driver, factor in factors[resource].items()) for resource in RESOURCES
+        }
+        count = instances(accelerator, name)
+        parts[name] = Resources(**{resource: round(amount * count) for resource, amount in amounts.items()})
+    total = Resources()
+    for part in parts.values():
+        total += part
+    fmax, spread = _fmax(accelerator, known)
+    return Area(
+        technology=technology,
+        total=total,
+        parts=parts,
+        fmax_hz=fmax,
+        fmax_spread=spread,
+        notes=tuple(_outside(accelerator, known["ranges"])),
+    )
+
+
+def _fmax(accelerator: Accelerator, known: Mapping[str, Any]) -> tuple[float, float]:
+    """The period is linear in what lengthens paths: wider selectors, more adders in a row, a larger chip area."""
+    clock = known.get("clock", {}).get(accelerator.pe.format)
+    if not clock:
+        return 0.0, 0.0
+    pe = accelerator.pe
+    drivers = {
+        "one": 1.0,
+        "group": (pe.group - 1).bit_length(),
+        "short_multiply": max(0, 2 - pe.multiply_latency),
+        "short_add": max(0, 4 - pe.accumulate_latency),
+        "size": (accelerator.array.rows * accelerator.array.cols * pe.lanes) ** 0.5,
+    }
+    period = sum(factor * drivers[name] for name, factor in clock["period_ns"].items())
+    return 1e9 / period, clock["spread"]
+
+
+def _outside(accelerator: Accelerator, ranges: Mapping[str, tuple[int, int]]) -> list[str]:
+    values = settings_of(accelerator)
+    return [
+        f"{name} = {values[name]} is outside the calibrated {low} to {high}"
+        for name, (low, high) in ranges.items()
+        if not low <= values[name] <= high
+    ]
+
+
+def misfit(estimate: Area, device: str) -> Unsupported | None:
+    """The resource of a device that an estimate exceeds most; None if it fits. Raises ValueError for a device of another
+    technology or an unknown one."""
+    if device not in DEVICES:
+        raise ValueError(f"Device must be one of {', '.join(DEVICES)}, not {device!r}")
+    found: Device = DEVICES[device]
+    if found.technology != estimate.technology:
+        raise ValueError(f"Device {device!r} must be estimated as {found.technology}, not {estimate.technology}")
+    demand, limits = estimate.total.as_dict(), found.limits.as_dict()
+    over = {name: need for name, need in demand.items() if need > limits[name]}
+    if not over:
+        return None
+    name = max(over, key=lambda name: over[name] / max(1, limits[name]))
+    return Unsupported(f"{name} of {device}", over[name], limits[name])
