@@ -29,6 +29,7 @@ command asks by column r later. `en` low freezes everything.
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 # Amaranth makes ports attributes at run time.
 
+from itertools import pairwise
 from typing import Any
 
 from amaranth.hdl import Cat, EnableInserter, Module, Mux, Signal, Value
@@ -37,7 +38,6 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.array_control import Control
 from rtl.array_ports import (
-    SIZE_BITS,
     arrival_layout,
     bundle_layout,
     check_array,
@@ -49,10 +49,10 @@ from rtl.array_ports import (
     sum_request,
     sum_write,
 )
-from rtl.pe import Pe, control_layout, operand_layout, product_cycles, slot_bits, sum_layout, word_layout
+from rtl.pe import Pe, control_layout, operand_layout, product_cycles, slot_bits, word_layout
 from rtl.shared import shared
-from rtl.skew import Hop, delayed
-from simulator.arch import Accelerator
+from rtl.skew import Hop, Pointers, delayed
+from simulator.arch import Accelerator, Dataflow
 
 __all__ = ["Array"]
 
@@ -64,6 +64,8 @@ class Array(wiring.Component):
         check_array(spec)
         self.spec = spec
         rows, cols, pe = spec.array.rows, spec.array.cols, spec.pe
+        self.streams = Dataflow.OS in spec.array.dataflows
+        self.holds = set(spec.array.dataflows) != {Dataflow.OS}
         super().__init__(
             {
                 "en": In(1),
@@ -89,13 +91,20 @@ class Array(wiring.Component):
             control.commands.payload.eq(self.commands.payload),
             self.commands.ready.eq(control.commands.ready & self.en),
         ]
-        spec = self.spec.pe
-        pes = [[shared(m, f"pe_{r}_{c}", "pe", spec, lambda: Pe(spec)) for c in range(cols)] for r in range(rows)]
+        spec, dataflows = self.spec.pe, self.spec.array.dataflows
+        in_time = rows * spec.interleave == 1  # else a sum of OS comes before the cycle of its addition
+        key = (spec, frozenset(dataflows), in_time)
+
+        def make() -> Pe:
+            return Pe(spec, dataflows, fill_in_time=in_time)
+
+        pes = [[shared(m, f"pe_{r}_{c}", "pe", key, make) for c in range(cols)] for r in range(rows)]
         m.d.comb += [pe.en.eq(self.en) for row in pes for pe in row]
         bundles = self._rows(m, control, pes)
         self._columns(m, control, pes)
         self._arrivals(m, control, pes)
-        self._results(m, bundles[-1], pes[-1], *self._drain(m, control, pes))
+        drain, drained = self._drain(m, control, pes) if self.streams else (None, [])
+        self._results(m, bundles[-1], pes[-1], drain, drained)
         self._done(m, control)
         return EnableInserter(self.en)(m)
 
@@ -133,32 +142,36 @@ class Array(wiring.Component):
             for lane in range(pe.lanes):
                 m.d.comb += operand.index[lane].eq(Mux(dense, lane, self.row_data[r].index[lane]))
             last = r + 1 == spec.array.rows
-            hop, below = (Signal(), bundle) if last else self._below(m, r, bundle, layout)
+            pointers, below = (None, bundle) if last else self._below(m, r, bundle, layout)
             for c, each in enumerate(pes[r]):
                 m.d.comb += [each.control.eq(word), each.row.eq(operand)]
-                if not last:
+                if pointers is not None and self.holds:
+                    pointers = pointers.later(m, f"hop_{r}_{c}")
                     m.submodules[f"word_{r}_{c}"] = line = Hop(word_layout(pe).size, longest_hop(spec))
-                    hop = delayed(m, hop, 1, f"hop_{r}_{c}")
-                    m.d.comb += [line.hop.eq(hop), line.value.eq(each.word), pes[r + 1][c].word.eq(line.later)]
+                    m.d.comb += [
+                        line.at.eq(pointers.at),
+                        line.back.eq(pointers.back),
+                        line.value.eq(each.word),
+                        pes[r + 1][c].word.eq(line.later),
+                    ]
                 word, operand = _next(m, word, f"control_{r}_{c}", reset_less=False), _next(m, operand, f"operand_{r}_{c}")
             bundle = below
         return bundles
 
-    def _below(self, m: Module, r: int, bundle: data.View, layout: data.StructLayout) -> tuple[Value, data.View]:
+    def _below(self, m: Module, r: int, bundle: data.View, layout: data.StructLayout) -> tuple[Pointers, data.View]:
         """The row's hop, and its bundle a hop later as the row below takes it; nothing until the command's first is there."""
         longest = longest_hop(self.spec)
         m.submodules[f"bundle_{r}"] = line = Hop(layout.size, longest)
-        hop = Signal(range(longest + 1), name=f"hop_{r}", init=1)
+        pointers = Pointers.of(m, longest, bundle.start, bundle.hop, f"hop_{r}")
         old = Signal(range(2 * longest + 2), name=f"old_{r}", init=2 * longest + 1)  # after reset: all that the line holds
         with m.If(old != 0):
             m.d.sync += old.eq(old - 1)
         with m.If(bundle.start):
-            m.d.sync += [hop.eq(bundle.hop), old.eq(bundle.hop - 1)]
+            m.d.sync += old.eq(bundle.hop - 1)
         later = data.View(layout, line.later)
         below = Signal(layout, name=f"bundle_{r + 1}")
-        resident = later.control.resident
-        m.d.comb += [line.hop.eq(hop), line.value.eq(bundle), below.eq(later)]
-        with m.If(resident):
+        m.d.comb += [line.at.eq(pointers.at), line.back.eq(pointers.back), line.value.eq(bundle), below.eq(later)]
+        with m.If(later.control.resident):
             m.d.comb += [
                 below.step.eq(later.step + 1),
                 below.left.eq(Mux(later.left > later.depth, later.left - later.depth, 0)),
@@ -170,7 +183,7 @@ class Array(wiring.Component):
             m.d.comb += below.line.eq(later.line + 1)
         with m.If(old != 0):
             m.d.comb += [below.start.eq(0), below.control.beat.eq(0), below.control.load.eq(0)]
-        return hop, below
+        return pointers, below
 
     def _columns(self, m: Module, control: Control, pes: list[list[Pe]]) -> None:
         """Requests of each column, and operands on their way down."""
@@ -181,71 +194,84 @@ class Array(wiring.Component):
             word = pes[0][c].word
             m.d.comb += [word.value.eq(answer.values[0]), word.index.eq(answer.index[0])]
             operand: data.View = answer
-            for r, row in enumerate(pes):
+            for r, row in enumerate(pes if self.streams else []):
                 m.d.comb += row[c].column.eq(operand)
                 operand = _next(m, operand, f"down_{r}_{c}")
             request = _next(m, request, f"column_request_{c}", {"line": request.line + 1}, reset_less=False)
 
     def _arrivals(self, m: Module, control: Control, pes: list[list[Pe]]) -> None:
-        """Earlier sums: from the c buffer into row 0, or down to the row whose turn it is; and from row to row."""
+        """Earlier sums: from the c buffer into row 0 and from row to row (WS, IS), or down to the row whose turn it is (OS).
+
+        A row below the first takes its sum from the register of the row above, a cycle before it would come by itself.
+        """
         spec, pe = self.spec, self.spec.pe
-        layout = arrival_layout(spec)
         late = delayed(m, control.arrival.as_value(), product_cycles(pe), "arrival", reset_less=False)
-        ask = Signal(layout, name="ask_0")
+        ask = Signal(arrival_layout(spec), name="ask_0")
         m.d.comb += ask.eq(late)
+        fills: list[data.View] = []
         for c in range(spec.array.cols):
             m.d.comb += self.sums_request[c].eq(ask.request)
-            answered = _next(m, ask, f"answered_{c}", {"request": {"v": ask.request.v + 1}}, reset_less=False)
-            fill = Signal(_fill_layout(spec), name=f"fill_0_{c}")
-            m.d.comb += [
-                fill.valid.eq(answered.request.valid & answered.fill),
-                fill.turn.eq(answered.turn),
-                fill.slot.eq(answered.slot),
-                fill.sum.eq(self.sums_data[c]),
-            ]
-            above = Signal(sum_layout(pe), name=f"above_0_{c}")
-            m.d.comb += [
-                above.valid.eq(answered.request.valid & ~answered.fill),
-                above.slot.eq(answered.slot),
-                above.sum.eq(self.sums_data[c]),
-            ]
+            ask = _next(m, ask, f"answered_{c}", {"request": {"v": ask.request.v + 1}}, reset_less=False)
+            if self.holds:
+                first = pes[0][c].arriving
+                m.d.comb += [first.valid.eq(ask.request.valid & ~ask.fill), first.slot.eq(ask.slot)]
+                m.d.comb += first.sum.eq(self.sums_data[c])
+                for above, below in pairwise(pes):
+                    m.d.comb += below[c].arriving.eq(above[c].leaving)
+            if not self.streams:
+                continue
+            if not fills:  # what column 0's rows do; every other's do it a cycle after its neighbour
+                step = Signal(_fill_layout(spec), name="fill_0")
+                m.d.comb += [step.valid.eq(ask.request.valid & ask.fill), step.turn.eq(ask.turn), step.slot.eq(ask.slot)]
+                fills = self._down(m, step, "fill")
+            else:
+                fills = [_next(m, fill, f"fill_{r}_{c}", reset_less=False) for r, fill in enumerate(fills)]
+            total = self.sums_data[c]
             for r, row in enumerate(pes):
-                mine = fill.valid & (fill.turn == 0)
-                arriving = row[c].arriving
-                m.d.comb += [
-                    arriving.valid.eq(mine | above.valid),
-                    arriving.slot.eq(Mux(mine, fill.slot, above.slot)),
-                    arriving.sum.eq(Mux(mine, fill.sum, above.sum)),
-                ]
-                above = row[c].leaving
-                further = {"valid": fill.valid & (fill.turn != 0), "turn": fill.turn - 1}
-                fill = _next(m, fill, f"fill_{r + 1}_{c}", further, reset_less=False)
-            ask = answered
+                if r > 1:
+                    total = delayed(m, total, 1, f"filled_{r - 1}_{c}")
+                fill = row[c].fill
+                m.d.comb += [fill.valid.eq(fills[r].valid), fill.slot.eq(fills[r].slot), fill.sum.eq(total)]
+
+    def _down(self, m: Module, step: data.View, name: str) -> list[data.View]:
+        """For each row the step and whether it is its turn: row 1 with row 0, those below a cycle after the one above."""
+        steps: list[data.View] = []
+        for r in range(self.spec.array.rows):
+            if r > 1:
+                step = _next(m, step, f"{name}_down_{r}", reset_less=False)
+            mine = Signal(data.StructLayout({"valid": 1, "slot": slot_bits(self.spec.pe)}), name=f"{name}_of_row_{r}")
+            m.d.comb += [mine.valid.eq(step.valid & (step.turn == r)), mine.slot.eq(step.slot)]
+            steps.append(mine)
+        return steps
 
     def _drain(self, m: Module, control: Control, pes: list[list[Pe]]) -> tuple[Value, list[Value]]:
         """OS: copies, and sums on their way down the columns, in turns: where column 0's goes, and each column's sum."""
-        spec = self.spec
-        layout, sums = drain_layout(spec), []
-        late = delayed(m, control.drain.as_value(), spec.pe.latency + 1, "drain", reset_less=False)
-        top = Signal(layout, name="drain_0")
-        m.d.comb += top.eq(late)
-        for c in range(spec.array.cols):
-            step, total = top, None
-            for r, row in enumerate(pes):
-                pe = row[c]
-                m.d.comb += [pe.copy.eq(step.copy), pe.drain_slot.eq(step.slot)]
-                total = pe.drained if total is None else Mux(step.turn == 0, pe.drained, total)
-                if r + 1 < len(pes):
-                    step = _next(m, step, f"drain_{r}_{c}", {"turn": step.turn - 1}, reset_less=False)
-                    total = delayed(m, total, 1, f"drained_{r}_{c}")
-            sums.append(total)
-            top = _next(m, top, f"drain_top_{c}", reset_less=False)
-        return delayed(m, late, spec.array.rows - 1, "drain_down", reset_less=False), sums
+        rows, pe = self.spec.array.rows, self.spec.pe
+        late = delayed(m, control.drain.as_value(), pe.latency + 1, "drain", reset_less=False)
+        step = Signal(drain_layout(self.spec), name="drain_0")
+        m.d.comb += step.eq(late)
+        sums: list[Value] = []
+        layout = data.StructLayout({"copy": 1, "mine": 1, "slot": slot_bits(pe)})
+        for r, row in enumerate(pes):
+            here = Signal(layout, name=f"drain_of_row_{r}")
+            m.d.comb += [here.copy.eq(step.copy), here.mine.eq(step.turn == r), here.slot.eq(step.slot)]
+            for c, each in enumerate(row):
+                m.d.comb += [each.copy.eq(here.copy), each.drain_slot.eq(here.slot)]
+                if r == 0:
+                    sums.append(each.drained)
+                else:
+                    above = delayed(m, sums[c], 1, f"drained_{r - 1}_{c}")
+                    sums[c] = Mux(here.mine, each.drained, above)
+                if c + 1 < len(row):
+                    here = _next(m, here, f"drain_{r}_{c}", reset_less=False)
+            if r + 1 < rows:
+                step = _next(m, step, f"drain_{r + 1}", reset_less=False)
+        return step, sums
 
-    def _results(self, m: Module, bundle: data.View, last_row: list[Pe], drain: Value, drained: list[Value]) -> None:
+    def _results(self, m: Module, bundle: data.View, last_row: list[Pe], drain: data.View | None, drained: list[Value]) -> None:
         """Where the sums go that leave the last row (WS, IS), or come down the columns (OS)."""
         layout = sum_write(self.spec)
-        ends = data.StructLayout({"write": layout, "v_end": SIZE_BITS, "drained": 1})
+        ends = data.StructLayout({"write": layout, "columns": range(self.spec.array.cols + 1), "drained": 1})
         now = Signal(ends)
         m.d.comb += [
             now.write.valid.eq(bundle.control.beat & bundle.control.last & bundle.control.resident),
@@ -255,30 +281,35 @@ class Array(wiring.Component):
             now.write.place.eq(bundle.c_place),
             now.write.u.eq(bundle.line),
             now.write.v.eq(bundle.v),
-            now.v_end.eq(bundle.v_end),
+            now.columns.eq(bundle.columns),
         ]
-        down = Signal(drain_layout(self.spec), name="drained_0")
         where = Signal(ends, name="result_0")
-        m.d.comb += down.eq(drain)
-        m.d.comb += where.eq(delayed(m, now.as_value(), self.spec.pe.latency + 1, "result", reset_less=False))
-        with m.If(down.valid):
-            m.d.comb += [
-                where.drained.eq(1),
-                where.write.valid.eq(1),
-                where.write.swapped.eq(0),
-                where.write.slot.eq(down.c_slot),
-                where.write.word.eq(down.c_word),
-                where.write.place.eq(down.c_place),
-                where.write.u.eq(down.u),
-                where.write.v.eq(down.v),
-                where.v_end.eq(down.v_end),
-            ]
+        if self.holds:
+            m.d.comb += where.eq(delayed(m, now.as_value(), self.spec.pe.latency + 1, "result", reset_less=False))
+        if drain is not None:
+            with m.If(drain.valid):
+                m.d.comb += [
+                    where.drained.eq(1),
+                    where.write.valid.eq(1),
+                    where.write.swapped.eq(0),
+                    where.write.slot.eq(drain.c_slot),
+                    where.write.word.eq(drain.c_word),
+                    where.write.place.eq(drain.c_place),
+                    where.write.u.eq(drain.u),
+                    where.write.v.eq(drain.v),
+                    where.columns.eq(drain.columns),
+                ]
         for c, pe in enumerate(last_row):
             m.d.comb += [
                 self.results[c].eq(where.write),
-                self.results[c].valid.eq(where.write.valid & (where.write.v < where.v_end)),
-                self.results[c].sum.eq(Mux(where.drained, drained[c], pe.leaving.sum)),
+                self.results[c].valid.eq(where.write.valid & (where.columns > c)),
             ]
+            if drain is None:
+                m.d.comb += self.results[c].sum.eq(pe.leaving.sum)
+            elif not self.holds:
+                m.d.comb += self.results[c].sum.eq(drained[c])
+            else:
+                m.d.comb += self.results[c].sum.eq(Mux(where.drained, drained[c], pe.leaving.sum))
             where = _next(m, where, f"result_{c + 1}", {"write": {"v": where.write.v + 1}}, reset_less=False)
 
     def _done(self, m: Module, control: Control) -> None:
@@ -291,8 +322,7 @@ class Array(wiring.Component):
 
 
 def _fill_layout(spec: Accelerator) -> data.StructLayout:
-    slot, bits = slot_bits(spec.pe), spec.pe.number.accumulator_bits
-    return data.StructLayout({"valid": 1, "turn": range(spec.array.rows + 1), "slot": slot, "sum": bits})
+    return data.StructLayout({"valid": 1, "turn": range(spec.array.rows + 1), "slot": slot_bits(spec.pe)})
 
 
 def _next(m: Module, view: data.View, name: str, changes: dict | None = None, *, reset_less: bool = True) -> Any:

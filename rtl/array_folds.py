@@ -1,27 +1,59 @@
-"""What follows from a command's fields: sizes along rows and columns, cycles, and which fold comes after which."""
+"""What follows from a command's fields: sizes along rows and columns, cycles, and which fold comes after which.
+
+Nothing is multiplied but by small constants: what a fold's addresses are is added up from fold to fold.
+"""
 
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 
-from rtl.array_ports import SIZE_BITS, longest_hop
+from rtl.array_ports import ENTRY_BITS, SIZE_BITS, longest_hop, word_bits
+from rtl.array_walk import Words, scaled
 from rtl.pe import product_cycles
-from simulator.arch import Accelerator
+from rtl.skew import delayed
+from simulator.arch import Accelerator, Dataflow
+from simulator.layout import result_places
 
-__all__ = ["FOLD", "Terms", "derive", "next_fold"]
+__all__ = ["Folds", "Terms", "derive", "settles"]
 
-# A fold's first lines, first step (WS, IS), and elements of the reduction from there on; and for addresses u // rows (OS),
-# v // cols, and (WS, IS) the rows' and the columns' entries of a line before the fold.
-FOLD = ("u", "v", "step", "left", "u_quotient", "v_quotient", "row_x", "column_x")
+
+def settles(accelerator: Accelerator) -> bool:
+    """Whether a command's first fold can't end before its terms have settled in registers: in its fourth cycle."""
+    return accelerator.array.rows >= 4
+
+
+def fold_fields(accelerator: Accelerator) -> dict[str, int]:
+    """Bits of a fold's fields: its first lines and (WS, IS) step, and what is left from there on of u, v and the reduction.
+
+    For addresses: entries of the rows' (OS) and the columns' operand before the fold's lines, and before its step (WS, IS);
+    words of C before its line u, and its column fold.
+    """
+    return {
+        "u": SIZE_BITS,
+        "v": SIZE_BITS,
+        "step": SIZE_BITS,
+        "u_left": SIZE_BITS,
+        "v_left": SIZE_BITS,
+        "left": SIZE_BITS,
+        "row_entry": ENTRY_BITS,
+        "column_entry": ENTRY_BITS,
+        "row_x": SIZE_BITS,
+        "column_x": SIZE_BITS,
+        "word": word_bits(accelerator),
+        "column_fold": SIZE_BITS,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """Combinational functions of the command, by the names of `simulator.timing` where it has one."""
+    """Functions of the command, by the names of `simulator.timing` where it has one.
+
+    All but `along_v` are there in the command's first cycle; those that are `settled` a cycle later, if the array `settles`.
+    """
 
     resident: Value  # WS, IS
     swapped: Value  # IS
@@ -39,29 +71,48 @@ class Terms:
     registers: Value
     shift: Value
     hop: Value  # as far as there is a row below
-    behind: Value
-    again: Value
+    behind: Value  # settled
+    again: Value  # settled
+    part: Value  # settled: elements of the reduction in a fold (WS, IS)
+    part_entries: Value  # settled: the columns' entries of a line for them
+    words: Words
 
 
 def derive(m: Module, accelerator: Accelerator, command: data.View) -> Terms:
     pe, array = accelerator.pe, accelerator.array
-    rows, cols, interleave, lag = array.rows, array.cols, pe.interleave, pe.accumulate_latency
+    rows, interleave, lag = array.rows, pe.interleave, pe.accumulate_latency
+    flows = set(array.dataflows)
 
     def net(name: str, value: Value, bits: int | None = None) -> Signal:
         signal = Signal(bits or len(value), name=name)
         m.d.comb += signal.eq(value)
         return signal
 
-    resident, swapped = net("is_resident", command.dataflow != 0), net("is_swapped", command.dataflow == 2)
+    def settled(name: str, value: Value) -> Signal:
+        if not settles(accelerator):
+            return net(name, value)
+        register = Signal(len(value), name=name, reset_less=True)
+        m.d.sync += register.eq(value)
+        return register
+
+    either = Dataflow.OS in flows and len(flows) > 1
+    resident = net("is_resident", command.dataflow != 0 if either else Const(int(Dataflow.OS not in flows), 1))
+    swapped = net("is_swapped", command.dataflow == 2 if Dataflow.IS in flows else Const(0, 1))
     nm = net("is_sparse", command.group != 0)
     kept = net("kept_in_columns", nm & (command.sparse_b ^ swapped))
     u_end, v_end = net("u_end", Mux(swapped, command.n, command.m)), net("v_end", Mux(swapped, command.m, command.n))
     depth = net("depth", Mux(nm, command.group, pe.lanes))
     beats = net("beats", Mux(nm, (command.keep + (pe.lanes - 1)) // pe.lanes, 1))
-    registers = net("registers", Mux(kept, beats * pe.lanes, depth))
-    most = Mux(u_end < interleave, u_end, interleave)
-    full_turn = net("full_turn", Mux(most > lag, most, lag))
-    hop = net("hop_cycles", Mux(resident, Mux(beats == 1, lag, (beats - 1) * full_turn + lag), 1))
+    registers = net("registers", Mux(kept, scaled(beats, pe.lanes), depth))
+    if interleave <= lag:
+        full_turn = Const(lag)
+    else:
+        most = Mux(u_end < interleave, u_end, interleave)
+        full_turn = net("full_turn", Mux(most > lag, most, lag), interleave.bit_length())
+    later_beats = scaled(beats - 1, lag) if interleave <= lag else (beats - 1) * full_turn
+    hop = Mux(resident, Mux(beats == 1, lag, later_beats + lag), 1)
+    hop = net("hop", hop, longest_hop(accelerator).bit_length())
+    column_entries = net("column_entries", Mux(kept, command.keep, depth))
     return Terms(
         resident=resident,
         swapped=swapped,
@@ -72,50 +123,125 @@ def derive(m: Module, accelerator: Accelerator, command: data.View) -> Terms:
         depth=depth,
         beats=beats,
         row_entries=net("row_entries", Mux(nm & ~kept, command.keep, depth)),
-        column_entries=net("column_entries", Mux(kept, command.keep, depth)),
+        column_entries=column_entries,
         row_stride=net("row_stride", Mux(swapped, command.b_stride, command.a_stride)),
         column_stride=net("column_stride", Mux(swapped, command.a_stride, command.b_stride)),
-        along_v=net("along_v", (v_end + (cols - 1)) // cols >= (u_end + (rows - 1)) // rows),
+        along_v=_along_v(m, accelerator, command),
         registers=registers,
-        shift=net("shift", Mux(resident, registers * rows, rows * interleave)),
-        hop=net("hop", hop, longest_hop(accelerator).bit_length()),
-        behind=net("behind", Mux(resident, (hop - 1) * (rows - 1), 0)),
-        again=net("again", hop * rows + product_cycles(pe) + 1),
+        shift=net("shift", Mux(resident, scaled(registers, rows), rows * interleave)),
+        hop=hop,
+        behind=settled("behind", Mux(resident, scaled((hop - 1)[: len(hop)], rows - 1), 0)),
+        again=settled("again", scaled(hop, rows) + (product_cycles(pe) + 1)),
+        part=settled("part", scaled(depth, rows)),
+        part_entries=settled("part_entries", scaled(column_entries, rows)),
+        words=Words.of(m, accelerator, command.c_stride, settled if interleave == 1 else net),  # else needed at once
     )
 
 
+def _along_v(m: Module, accelerator: Accelerator, command: data.View) -> Signal:
+    """OS: whether there are as many folds' widths along v as along u, ceil(n / cols) >= ceil(m / rows).
+
+    With one accumulator nothing needs it before the second fold, so that it may settle until the command's third cycle.
+    """
+    rows, cols = accelerator.array.rows, accelerator.array.cols
+    later = settles(accelerator) and accelerator.pe.interleave == 1
+    shift, odd = (rows & -rows).bit_length() - 1, rows // (rows & -rows)
+    above = (command.m - 1)[:SIZE_BITS] >> shift
+    if odd > 1:  # x // odd of less than 2**bits is x * ceil(2**places / odd) // 2**places: the error stays below 1 / odd
+        bits = SIZE_BITS - shift
+        places = bits + odd.bit_length()
+        above = (above * -(-(1 << places) // odd)) >> places
+    whole = Signal(SIZE_BITS - shift, name="whole_folds_above", reset_less=True)  # of all but the last line
+    along_v = Signal(name="along_v", reset_less=True)
+    if later:
+        m.d.sync += [whole.eq(above), along_v.eq(command.n > scaled(whole, cols))]
+    else:
+        m.d.comb += [whole.eq(above), along_v.eq(command.n > scaled(whole, cols))]
+    return along_v
+
+
+class Folds:
+    """A command's folds, one after the other: `current`, and the one `following` while the current one's slot lasts.
+
+    `last`: current is the command's last; `last_of_part`: (WS, IS) it is the last of its part of the reduction. If the array
+    `settles`, all these are registers, which are there when the command's first slot, or head, ends at the latest.
+    """
+
+    def __init__(self, m: Module, accelerator: Accelerator, terms: Terms, started: Value, slot_end: Value) -> None:
+        self.m, self.accelerator = m, accelerator
+        self.current = self._registers("fold")
+        if not settles(accelerator):
+            self.following, self.last, self.last_of_part = next_fold(m, accelerator, terms, self.current)
+            self._held = (self.current,)
+            with m.If(slot_end):
+                m.d.sync += [self.current[name].eq(self.following[name]) for name in self.current]
+            return
+        self.following, self._held = self._registers("next_fold"), ()
+        self.last, self.last_of_part = Signal(name="is_last_fold"), Signal(name="is_last_of_part")
+        self._held = (self.current, self.following)
+        after, last, last_of_part = next_fold(m, accelerator, terms, self.following)
+        settled = delayed(m, started, 2, "settled", reset_less=False)  # the terms are there
+        with m.If(settled | slot_end):
+            m.d.sync += [self.last.eq(last), self.last_of_part.eq(last_of_part)]
+            for name in after:
+                m.d.sync += [self.current[name].eq(self.following[name]), self.following[name].eq(after[name])]
+
+    def _registers(self, kind: str) -> dict[str, Signal]:
+        return {name: Signal(bits, name=f"{kind}_{name}") for name, bits in fold_fields(self.accelerator).items()}
+
+    def begin(self, command: data.View) -> None:
+        """In the next cycle this command's first fold is the current one."""
+        swapped = command.dataflow == 2 if Dataflow.IS in self.accelerator.array.dataflows else Const(0, 1)
+        first = {
+            "u_left": Mux(swapped, command.n, command.m),
+            "v_left": Mux(swapped, command.m, command.n),
+            "left": command.k,
+        }
+        for fold in self._held:
+            self.m.d.sync += [fold[name].eq(first.get(name, 0)) for name in fold]
+
+
 def next_fold(
-    m: Module, accelerator: Accelerator, terms: Terms, fold: Mapping[str, Signal]
+    m: Module, accelerator: Accelerator, terms: Terms, fold: Mapping[str, Value]
 ) -> tuple[dict[str, Signal], Signal, Signal]:
     """The fold after this one, whether this is the command's last, and (WS, IS) the last of its part of the reduction."""
     rows, cols, interleave = accelerator.array.rows, accelerator.array.cols, accelerator.pe.interleave
-    following = {name: Signal(SIZE_BITS, name=f"following_{name}") for name in fold}
+    following = {name: Signal(bits, name=f"following_{name}") for name, bits in fold_fields(accelerator).items()}
     last_fold, last_of_part, last_u, last_v = Signal(), Signal(), Signal(), Signal()
-    u_left, v_left = Signal(SIZE_BITS), Signal(SIZE_BITS)
-    u_wide = Mux(terms.along_v, rows, rows * interleave)
-    v_wide = Mux(terms.resident | ~terms.along_v, cols, cols * interleave)
-    part = terms.depth * rows
-    m.d.comb += [following[name].eq(fold[name]) for name in fold]
-    m.d.comb += [u_left.eq(terms.u_end - fold["u"]), v_left.eq(terms.v_end - fold["v"])]
-    m.d.comb += [last_u.eq(u_left <= u_wide), last_v.eq(v_left <= v_wide)]
-    with m.If(terms.resident):  # all columns, then the next part
-        m.d.comb += [last_fold.eq(last_v & (fold["left"] <= part)), last_of_part.eq(last_v)]
-        m.d.comb += following["v"].eq(Mux(last_v, 0, fold["v"] + cols))
-        m.d.comb += following["v_quotient"].eq(Mux(last_v, 0, fold["v_quotient"] + 1))
-        with m.If(last_v):
-            m.d.comb += [following["step"].eq(fold["step"] + rows), following["left"].eq(fold["left"] - part)]
-            m.d.comb += following["row_x"].eq(fold["row_x"] + terms.row_entries)
-            m.d.comb += following["column_x"].eq(fold["column_x"] + terms.column_entries * rows)
-    with m.Else():
-        m.d.comb += last_fold.eq(last_u & last_v)
-        with m.If(terms.along_v):
-            m.d.comb += following["v"].eq(Mux(last_v, 0, fold["v"] + v_wide))
-            m.d.comb += following["u"].eq(Mux(last_v, fold["u"] + u_wide, fold["u"]))
-            m.d.comb += following["v_quotient"].eq(Mux(last_v, 0, fold["v_quotient"] + interleave))
-            m.d.comb += following["u_quotient"].eq(fold["u_quotient"] + last_v)
-        with m.Else():
-            m.d.comb += following["u"].eq(Mux(last_u, 0, fold["u"] + u_wide))
-            m.d.comb += following["v"].eq(Mux(last_u, fold["v"] + v_wide, fold["v"]))
-            m.d.comb += following["u_quotient"].eq(Mux(last_u, 0, fold["u_quotient"] + interleave))
-            m.d.comb += following["v_quotient"].eq(fold["v_quotient"] + last_u)
+    resident, along_v = terms.resident, terms.along_v
+    u_deep, v_deep = Signal(), Signal()  # a fold's interleaved outputs lie along u, or v
+    m.d.comb += [u_deep.eq(~along_v), v_deep.eq(~resident & along_v)]
+    u_wide, v_wide = Mux(u_deep, rows * interleave, rows), Mux(v_deep, cols * interleave, cols)
+    m.d.comb += [last_u.eq(fold["u_left"] <= u_wide), last_v.eq(fold["v_left"] <= v_wide)]
+    m.d.comb += last_fold.eq(last_v & Mux(resident, fold["left"] <= terms.part, last_u))
+    m.d.comb += last_of_part.eq(last_v)
+    # One dimension after the other: all along v (WS, IS; OS if v is deep), or all along u, and then the other's next.
+    v_first = resident | along_v
+    v_again, u_again = v_first & last_v, ~v_first & last_u
+    v_on, u_on = Mux(v_first, ~last_v, last_u), ~resident & Mux(v_first, last_v, ~last_u)
+    part_on = resident & last_v
+    rises = {
+        "v": (v_again, v_on, v_wide),
+        "column_fold": (v_again, v_on, Mux(v_deep, interleave, 1)),
+        "column_entry": (v_again, v_on, _strides(terms.column_stride, v_deep, interleave)),
+        "u": (u_again, u_on, u_wide),
+        "row_entry": (u_again, u_on, _strides(terms.row_stride, u_deep, interleave)),
+        "step": (0, part_on, rows),
+        "row_x": (0, part_on, terms.row_entries),
+        "column_x": (0, part_on, terms.part_entries),
+    }
+    for name, (again, on, by) in rises.items():
+        here = fold[name]
+        m.d.comb += following[name].eq(Mux(again, 0, here + Mux(on, by, 0)))
+    words, places = terms.words, result_places(accelerator)
+    deep, _ = words.moved(fold["word"], fold["u"][: (places - 1).bit_length()], rows * interleave)
+    flat, _ = words.moved(fold["word"], fold["u"][: (places - 1).bit_length()], rows)
+    m.d.comb += following["word"].eq(Mux(u_again, 0, Mux(u_on, Mux(u_deep, deep, flat), fold["word"])))
+    m.d.comb += following["v_left"].eq(Mux(v_again, terms.v_end, fold["v_left"] - Mux(v_on, v_wide, 0)))
+    m.d.comb += following["u_left"].eq(Mux(u_again, terms.u_end, fold["u_left"] - Mux(u_on, u_wide, 0)))
+    m.d.comb += following["left"].eq(fold["left"] - Mux(part_on, terms.part, 0))
     return following, last_fold, last_of_part
+
+
+def _strides(stride: Value, deep: Value, interleave: int) -> Value:
+    return stride if interleave == 1 else Mux(deep, scaled(stride, interleave), stride)

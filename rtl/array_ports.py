@@ -27,6 +27,7 @@ __all__ = [
     "command_layout",
     "drain_layout",
     "encode",
+    "left_bits",
     "longest_hop",
     "place_bits",
     "row_request",
@@ -54,6 +55,11 @@ def longest_hop(accelerator: Accelerator) -> int:
         return 1
     beats = ceil_div(pe.group, pe.lanes)
     return (beats - 1) * max(pe.interleave, pe.accumulate_latency) + pe.accumulate_latency
+
+
+def left_bits(accelerator: Accelerator) -> int:
+    """Bits for the elements of a reduction that any row of the array is to tell from a beat's."""
+    return min(SIZE_BITS, (accelerator.array.rows * width(accelerator.pe)).bit_length())
 
 
 def buffer_slot_bits(accelerator: Accelerator) -> int:
@@ -183,7 +189,7 @@ def bundle_layout(accelerator: Accelerator) -> data.StructLayout:
             "hop": range(longest_hop(accelerator) + 1),
             "control": control_layout(pe),  # but for the lanes of dense beats, and loads of other rows
             "dense": 1,
-            "left": SIZE_BITS,  # elements of the reduction from this step on
+            "left": left_bits(accelerator),  # elements of the reduction from this step on, all ones: so many or more
             "depth": group_bits(pe),
             "swapped": 1,
             "kept_row": 1,
@@ -192,7 +198,7 @@ def bundle_layout(accelerator: Accelerator) -> data.StructLayout:
             "beat": beat_bits(pe),
             "turn": range(accelerator.array.rows + 1),  # rows above the one that the load is for
             "v": SIZE_BITS,
-            "v_end": SIZE_BITS,
+            "columns": range(accelerator.array.cols + 1),  # from v on, in C
             "slot": buffer_slot_bits(accelerator),  # of the row's operand
             "entry": ENTRY_BITS,
             "c_slot": buffer_slot_bits(accelerator),
@@ -224,7 +230,7 @@ def drain_layout(accelerator: Accelerator) -> data.StructLayout:
             "valid": 1,
             "u": SIZE_BITS,
             "v": SIZE_BITS,
-            "v_end": SIZE_BITS,
+            "columns": range(accelerator.array.cols + 1),  # from v on, in C
             "c_slot": buffer_slot_bits(accelerator),
             "c_word": word_bits(accelerator),
             "c_place": place_bits(accelerator),

@@ -1,84 +1,128 @@
-"""The machine's performance counters: what `simulator.result.Counters` counts, by the same names, from the commands accepted.
+"""The machine's performance counters: what `simulator.result.Counters` counts, by the same names.
 
-Products are made in two registered steps, so a counter is final three cycles after the command was accepted.
+Each has a small accumulator for what comes in every cycle. The sums are in one memory of 32-bit words, through which one adder
+goes round: it adds an accumulator to its counter's low word, and the carry to its high word in the cycle after. Whatever was
+accepted or moved is in the memory after `ROUND` + 6 cycles; `value` shows `word` as it was at the adder's last visit.
+Multiplications and elements are counted when a command is accepted; bytes as they move.
 """
 
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
-from dataclasses import fields
 from functools import reduce
 from operator import add
 
-from amaranth.hdl import Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.frame import unit_layout
-from simulator.encoding import COMMANDS, ENGINES, Opcode
-from simulator.result import Counters as Names
+from rtl.mac_counts import MacCounts
+from simulator.arch import Accelerator
+from simulator.encoding import ENGINES, Opcode
+from simulator.faults import limits_of, opcodes_of
+from simulator.layout import bus_bytes
+from simulator.register_map import COUNTERS
 from simulator.schedule import Engine
 
-__all__ = ["COUNTER_BITS", "COUNTERS", "Counters"]
+__all__ = ["ROUND", "Counters", "one_of"]
 
-COUNTER_BITS = 64
-COUNTERS = tuple(field.name for field in fields(Names))
-_READS = (Opcode.LOAD_A, Opcode.LOAD_B, Opcode.LOAD_WORK)
-_WRITES = (Opcode.STORE_C, Opcode.STORE_WORK)
+ROUND = 2 * len(COUNTERS)  # cycles from one visit of the adder to the next
+WORD = 32
+_ELEMENTS = {"pruned_elements": Opcode.PRUNE, "updated_elements": Opcode.UPDATE, "vector_operations": Opcode.VECTOR}
+
+
+def one_of(index: Value, values: list[Value]) -> Value:
+    """The value at `index`, as a tree of multiplexers over the index's bits; any of them beyond the last."""
+    for bit in index:
+        if len(values) > 1:
+            pairs = zip(values[::2], values[1::2], strict=False)
+            values = [Mux(bit, odd, even) for even, odd in pairs] + values[len(values) & ~1 :]
+    return values[0]
 
 
 class Counters(wiring.Component):
-    """`accepted`: a bit per engine; `command_*`: what each accepts. `clear` sets all to 0."""
+    """`accepted`: a bit per engine; `command_*`: what it accepts. `read_bytes`, `written_bytes`: of this cycle's beat. `clear`
+    sets all to 0. `word`: 2 * the counter's position + 1 for its high half."""
 
-    def __init__(self) -> None:
+    def __init__(self, accelerator: Accelerator) -> None:
+        self.accelerator = accelerator
+        known = opcodes_of(accelerator)
+        self.counted = {name: opcode for name, opcode in _ELEMENTS.items() if opcode in known}
+        opcodes = (Opcode.ARRAY, *self.counted.values())
+        beat = range(bus_bytes(accelerator) + 1)
         super().__init__(
             {
                 "clear": In(1),
                 "accepted": In(len(ENGINES)),
-                **{f"command_{opcode.engine.value}": In(unit_layout(opcode)) for opcode in COMMANDS},
-                "counts": Out(data.StructLayout(dict.fromkeys(COUNTERS, COUNTER_BITS))),
+                **{f"command_{opcode.engine.value}": In(unit_layout(opcode)) for opcode in opcodes},
+                "read_bytes": In(beat),
+                "written_bytes": In(beat),
+                "word": In(range(ROUND)),
+                "value": Out(WORD),
             }
         )
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        accepted = {engine: self.accepted[number] for number, engine in enumerate(ENGINES)}
+        amounts = self._amounts(m)
 
-        def register(name: str, value: Value) -> Signal:
-            signal = Signal(len(value), name=name)
-            m.d.sync += signal.eq(value)
-            return signal
+        turn, following = Signal(range(ROUND)), Signal(range(ROUND))
+        m.d.comb += following.eq(Mux(turn == ROUND - 1, 0, turn + 1))
+        m.d.sync += turn.eq(following)
+        high = turn[0]
 
-        def moved(opcodes: tuple[Opcode, ...]) -> Value:
-            products = []
-            for opcode in opcodes:
-                name = opcode.engine.value
-                command = getattr(self, f"command_{name}")
-                here = register(f"{name}_accepted", accepted[opcode.engine])
-                rows, size = register(f"{name}_rows", command.rows), register(f"{name}_row_bytes", command.row_bytes)
-                products.append(register(f"{name}_bytes", Mux(here, rows * size, 0)))
-            return reduce(add, products)
+        waiting: list[Value] = []
+        for number, name in enumerate(COUNTERS):
+            bits = len(amounts[name]) + ROUND.bit_length()  # a round's amounts and this cycle's
+            sum_ = Signal(bits, name=f"{name}_waiting")
+            taken = (following[1:] == number) & high  # its turn is in the next cycle
+            m.d.sync += sum_.eq(Mux(taken, 0, sum_) + amounts[name])
+            waiting.append(sum_)
 
-        def amount(engine: Engine, field: str) -> Value:
-            return Mux(accepted[engine], getattr(self, f"command_{engine.value}")[field], 0)
-
-        array = self.command_array
-        multiplies = register("multiplies", register("array_accepted", accepted[Engine.ARRAY]))
-        outputs = register("outputs", register("m", array.m) * register("n", array.n))
-        kept_k = sum((Mux(array.group[bit], (array.k * array.keep) >> bit, 0) for bit in range(len(array.group))), 0)
-        kept = register("kept", register("kept_k", Mux(array.group == 0, array.k, kept_k)))
-        dense = register("dense", register("k", array.k))
-        more = {
-            "commands": reduce(add, (self.accepted[number] for number in range(len(ENGINES)))),
-            "macs": Mux(multiplies, outputs * kept, 0),
-            "dense_macs": Mux(multiplies, outputs * dense, 0),
-            "dram_read_bytes": moved(_READS),
-            "dram_write_bytes": moved(_WRITES),
-            "pruned_elements": amount(Engine.PRUNE, "elements"),
-            "updated_elements": amount(Engine.UPDATE, "elements"),
-            "vector_operations": amount(Engine.VECTOR, "elements"),
-        }
-        for name in COUNTERS:
-            m.d.sync += self.counts[name].eq(self.counts[name] + more[name])
+        # The adder: memory, and what a counter's accumulator held or its low word left over.
+        fresh = Signal(range(ROUND + 1), init=ROUND)  # words that are still those of the program before
+        carry, more = Signal(), Signal(2 * WORD)
+        m.submodules.sums = sums = memory.Memory(shape=WORD, depth=ROUND, init=[])
+        write, read = sums.write_port(), sums.read_port()
+        old, new = Signal(WORD), Signal(WORD + 1)
+        m.d.comb += [
+            old.eq(Mux(fresh == 0, read.data, 0)),
+            new.eq(old + more[:WORD] + carry),
+            read.addr.eq(following),
+            write.en.eq(1),
+            write.addr.eq(turn),
+            write.data.eq(new),
+        ]
+        m.d.sync += [carry.eq(new[WORD] & ~high), fresh.eq(fresh - (fresh != 0))]
+        m.d.sync += more.eq(Mux(high, one_of(following[1:], waiting), more[WORD:]))
+        with m.If(turn == self.word):
+            m.d.sync += self.value.eq(new)
         with m.If(self.clear):
-            m.d.sync += self.counts.eq(0)
+            m.d.sync += [fresh.eq(ROUND), carry.eq(0), more.eq(0), *(sum_.eq(0) for sum_ in waiting)]
         return m
+
+    def _amounts(self, m: Module) -> dict[str, Value]:
+        """What each counter is to be raised by in this cycle."""
+        accepted = Signal(len(ENGINES))
+        m.d.sync += accepted.eq(Mux(self.clear, 0, self.accepted))
+        m.submodules.macs = macs = MacCounts(self.accelerator)
+        m.d.comb += [
+            macs.clear.eq(self.clear),
+            macs.accepted.eq(self.accepted[ENGINES.index(Engine.ARRAY)]),
+            macs.command.eq(self.command_array),
+        ]
+        amounts: dict[str, Value] = {
+            "commands": reduce(add, accepted),
+            "macs": macs.macs,
+            "dense_macs": macs.dense_macs,
+            "dram_read_bytes": self.read_bytes,
+            "dram_write_bytes": self.written_bytes,
+        }
+        for name, opcode in _ELEMENTS.items():
+            amounts[name] = Const(0)
+            if name in self.counted:
+                limit = limits_of(opcode, self.accelerator)["elements"]  # the decoder lets no more pass
+                amounts[name] = elements = Signal(range(limit + 1), name=name)
+                accepts = self.accepted[ENGINES.index(opcode.engine)] & ~self.clear
+                m.d.sync += elements.eq(Mux(accepts, getattr(self, f"command_{opcode.engine.value}").elements, 0))
+        return amounts

@@ -25,17 +25,46 @@ def _any(conditions: list[Value]) -> Value:
 
 
 class Decoder(wiring.Component):
-    """Combinational: the opcode and the `Fault` of `word`, before which each engine was given `dispatched` commands."""
+    """Combinational, in two halves, so that the first can be made when a command arrives and the second when it is dispatched.
+
+    `wrong` is the `Fault` of `word` alone. `fault` is that of the command with this `header`, whose word was found `wrong`, and
+    before which each engine was given `dispatched` commands; `opcode` is the command's.
+    """
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
         super().__init__(
-            {"word": In(COMMAND_BITS), "dispatched": In(progress_layout()), "opcode": Out(HEADER["opcode"]), "fault": Out(4)}
+            {
+                "word": In(COMMAND_BITS),
+                "wrong": Out(4),
+                "header": In(data.StructLayout(HEADER)),
+                "found_wrong": In(4),
+                "dispatched": In(progress_layout()),
+                "opcode": Out(HEADER["opcode"]),
+                "fault": Out(4),
+            }
         )
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        m.d.comb += self.opcode.eq(self.word)
+        known = sorted(opcodes_of(self.accelerator))
+        here = {opcode.engine for opcode in known if opcode is not Opcode.END}
+        header = data.View(data.StructLayout(HEADER), self.word[: sum(HEADER.values())])
+        never = _any([header[f"wait_{engine.value}"] != 0 for engine in ENGINES if engine not in here])
+        self._word(m, known, Mux(never, Fault.TOKEN, 0))
+
+        header = self.header
+        early = [self.dispatched[engine.value] < header[f"wait_{engine.value}"] for engine in ENGINES if engine in here]
+        value: Value = Mux(_any(early), Fault.TOKEN, Fault.NONE)
+        value = Mux(self.found_wrong != 0, self.found_wrong, value)
+        m.d.comb += [
+            self.opcode.eq(header.opcode),
+            self.fault.eq(Mux(header.opcode.matches(*known), value, Fault.OPCODE)),
+        ]
+        return m
+
+    def _word(self, m: Module, known: list[Opcode], otherwise: Value) -> None:
+        """The faults that a command's word has by itself."""
         checks = (
             (Fault.SIZE, self._size),
             (Fault.SLOT, self._slot),
@@ -44,11 +73,9 @@ class Decoder(wiring.Component):
             (Fault.ALIGNMENT, self._alignment),
             (Fault.CAPACITY, self._capacity),
         )
-        header = data.View(data.StructLayout(HEADER), self.word[: sum(HEADER.values())])
-        early = [self.dispatched[engine.value] < header[f"wait_{engine.value}"] for engine in ENGINES]
-        m.d.comb += self.fault.eq(Fault.OPCODE)
-        with m.Switch(self.opcode):
-            for opcode in sorted(opcodes_of(self.accelerator)):
+        m.d.comb += self.wrong.eq(Fault.OPCODE)
+        with m.Switch(self.word[: HEADER["opcode"]]):
+            for opcode in known:
                 with m.Case(opcode):
                     fields = data.StructLayout(layout_of(opcode))
                     get = data.View(fields, self.word[: fields.size])
@@ -59,11 +86,10 @@ class Decoder(wiring.Component):
                     if opcode is Opcode.UPDATE:
                         missing = {*range(len(OPTIMIZERS))} - optimizers_of(self.accelerator)
                         reserved |= _any([get.adam == code for code in sorted(missing)])
-                    value: Value = Mux(_any(early), Fault.TOKEN, Fault.NONE)
+                    value = otherwise
                     for fault, check in reversed(checks):
                         value = Mux(_any(check(opcode, get)), fault, value)
-                    m.d.comb += [found.eq(Mux(reserved, Fault.OPCODE, value)), self.fault.eq(found)]
-        return m
+                    m.d.comb += [found.eq(Mux(reserved, Fault.OPCODE, value)), self.wrong.eq(found)]
 
     def _size(self, opcode: Opcode, get: data.View) -> list[Value]:
         zero = [get[name] == 0 for name in NOT_ZERO[opcode]]

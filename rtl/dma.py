@@ -120,7 +120,8 @@ def _chosen(chosen: Value, values: list[Value]) -> Value:
 
 
 class Dma(wiring.Component):
-    """The five channels (members named as in `CHANNELS`), the master `axi`, and the error outputs."""
+    """The five channels (members named as in `CHANNELS`), the master `axi`, and the error outputs. `read_bytes` and
+    `written_bytes`: bytes of rows in the beat before this cycle, 0 if there was none."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         _check(accelerator)
@@ -135,6 +136,7 @@ class Dma(wiring.Component):
             | {name: Out(stores) for name in STORES}
             | {"axi": Out(axi.master_signature(8 * self.bus, ADDRESS_BITS))}
             | {name: Out(1) for name in errors}
+            | {name: Out(range(self.bus + 1)) for name in ("read_bytes", "written_bytes")}
         )
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
@@ -287,6 +289,9 @@ class Dma(wiring.Component):
             channel = getattr(self, name)
             m.d.sync += [channel.beat.valid.eq(comes & mine & holds), channel.done.eq(complete & mine & head.end)]
             m.d.comb += [getattr(channel.beat, field).eq(register) for field, register in shown.items()]
+        shows = Signal()
+        m.d.sync += shows.eq(comes & holds)
+        m.d.comb += self.read_bytes.eq(Mux(shows, shown["bytes"], 0))
         self._error(m, self.read_fault, self.read_error, comes & self.axi.rresp[1])
         return complete
 
@@ -310,6 +315,7 @@ class Dma(wiring.Component):
             self.axi.bready.eq(1),
             queue.r_en.eq(moves & last),
         ]
+        m.d.sync += self.written_bytes.eq(Mux(moves & holds, Mux(final, head.last_byte[: self._byte_bits] + 1, self.bus), 0))
         for source, mine in zip(sources, head.channel, strict=True):
             m.d.comb += source.ready.eq(queue.r_rdy & mine & holds & self.axi.wready)
         answers, answered = self._queue(m, "responses", stores.any(), burst, {"channel": stores, "end": burst["end"]})

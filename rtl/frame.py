@@ -19,10 +19,12 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.command_bits import narrowed, restored, stored_layout
 from simulator.arch import Accelerator
 from simulator.encoding import COMMAND_BITS, ENGINES, FIELDS, HEADER, WAIT_BITS, Opcode
+from simulator.faults import opcodes_of
 
-__all__ = ["Frame", "attach", "progress_layout", "queued_layout", "unit_layout"]
+__all__ = ["Frame", "attach", "countdown_layout", "progress_layout", "queued_layout", "unit_layout"]
 
 _TAG = slice(HEADER["opcode"], HEADER["opcode"] + HEADER["op"])
 _WAITS = slice(_TAG.stop, sum(HEADER.values()))
@@ -30,8 +32,13 @@ _BODY = slice(_WAITS.stop, COMMAND_BITS)
 
 
 def progress_layout() -> data.StructLayout:
-    """Commands finished, by engine, as those see it who wait: `done` of this cycle included."""
+    """A count of commands, by engine."""
     return data.StructLayout({engine.value: WAIT_BITS for engine in ENGINES})
+
+
+def countdown_layout() -> data.StructLayout:
+    """By engine: 2**WAIT_BITS - 2 - (commands that were seen finished before this cycle)."""
+    return data.StructLayout({engine.value: 1 + WAIT_BITS for engine in ENGINES})
 
 
 def unit_layout(opcode: Opcode) -> data.StructLayout:
@@ -40,8 +47,13 @@ def unit_layout(opcode: Opcode) -> data.StructLayout:
 
 
 def queued_layout(opcode: Opcode) -> data.StructLayout:
-    """A command in its queue."""
+    """A command on its way to its queue."""
     return data.StructLayout({"command": unit_layout(opcode), "waits": progress_layout()})
+
+
+def _beyond(wait: Value, countdown: Value, token: Value) -> Value:
+    """Whether wait > finished + token: wait - 1 - finished - token does not borrow. One adder; the token is its carry."""
+    return (Cat(~token, wait, 0) + Cat(1, countdown))[1 + len(wait)]
 
 
 class Frame(wiring.Component):
@@ -50,18 +62,20 @@ class Frame(wiring.Component):
     `put` says that the sequencer places a command in this cycle (only with `room`); the command itself follows by `push`,
     `dispatch_cycles - 1` cycles later. `ready` is the unit's: high in the last cycle of its command, and when it has none.
     `hold` keeps the command from starting. `accept` is high with `command` valid in the cycle before it starts. `idle`:
-    nothing is here.
+    nothing is here. Tokens: `countdown` stands for the commands of each engine that were seen finished before this cycle,
+    `tokens` has a bit for each engine of which one more is seen in this cycle.
     """
 
     def __init__(self, accelerator: Accelerator, opcode: Opcode) -> None:
-        self.depth, self.opcode = accelerator.sequencer.queue_depth, opcode
+        self.depth, self.opcode, self.accelerator = accelerator.sequencer.queue_depth, opcode, accelerator
         super().__init__(
             {
                 "put": In(1),
                 "room": Out(1),
                 "push": In(1),
                 "pushed": In(queued_layout(opcode)),
-                "progress": In(progress_layout()),
+                "countdown": In(countdown_layout()),
+                "tokens": In(len(ENGINES)),
                 "ready": In(1),
                 "hold": In(1),
                 "accept": Out(1),
@@ -73,15 +87,17 @@ class Frame(wiring.Component):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
         depth = self.depth + 1  # one is the unit's, waiting for its tokens
-        m.submodules.queue = queue = memory.Memory(shape=queued_layout(self.opcode), depth=depth, init=[])
+        bits = self.opcode, self.accelerator, unit_layout(self.opcode)
+        stored = data.StructLayout({"command": stored_layout(*bits), "waits": progress_layout()})
+        m.submodules.queue = queue = memory.Memory(shape=stored, depth=depth, init=[])
         write, read = queue.write_port(), queue.read_port(domain="comb")
         first, last, held = Signal(range(depth)), Signal(range(depth)), Signal(range(depth + 1))
         m.d.comb += [
             write.en.eq(self.push),
             write.addr.eq(last),
-            write.data.eq(self.pushed),
+            write.data.eq(Cat(narrowed(*bits[:2], self.pushed.command), self.pushed.waits)),
             read.addr.eq(first),
-            self.command.eq(read.data.command),
+            self.command.eq(restored(*bits, read.data.command)),
         ]
 
         def after(pointer: Signal) -> Value:
@@ -92,7 +108,13 @@ class Frame(wiring.Component):
             )
 
         waits = read.data.waits
-        here = Cat(self.progress[engine.value] >= waits[engine.value] for engine in ENGINES).all()
+        known = [opcode.engine for opcode in opcodes_of(self.accelerator) if opcode is not Opcode.END]
+        missing = [
+            _beyond(waits[engine.value], self.countdown[engine.value], token)
+            for engine, token in zip(ENGINES, self.tokens, strict=True)
+            if engine in known  # the decoder lets no command wait for others
+        ]
+        here = ~Cat(missing).any()
         m.d.comb += self.accept.eq((held != 0) & here & self.ready & ~self.hold)
         with m.If(self.push):
             m.d.sync += last.eq(after(last))
@@ -121,6 +143,7 @@ def attach(m: Module, sequencer: Any, number: int, frame: Frame) -> None:
         frame.push.eq(sequencer.push[number]),
         frame.pushed.waits.eq(sequencer.pushed[_WAITS]),
         frame.pushed.command.eq(Cat(sequencer.pushed[_TAG], sequencer.pushed[_BODY])),
-        frame.progress.eq(sequencer.progress),
+        frame.countdown.eq(sequencer.countdown),
+        frame.tokens.eq(sequencer.tokens),
         sequencer.room[number].eq(frame.room),
     ]

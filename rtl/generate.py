@@ -9,11 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from rtl.emit import verilog_of
-from rtl.registers import REGISTERS
 from rtl.top import Machine
 from simulator.arch import Accelerator, leaf_fields
 from simulator.encoding import COMMAND_BITS, FIELDS, HEADER, VERSION, Fault, Opcode
 from simulator.layout import bus_bytes
+from simulator.register_map import REGISTERS
 
 __all__ = ["Generated", "generate", "module_name"]
 

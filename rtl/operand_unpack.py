@@ -1,12 +1,13 @@
 """From a bus beat of an operand's memory row to entries: dense elements, or values and indices of a packed N:M operand.
 
 Entries of a packed row are `operand_bits + index_bits` wide and follow each other without gaps (docs/machine.md, 'Memory');
-one that is cut by a beat's end is kept until the next beat.
+one that is cut by a beat's end is completed by the next beat: the beat's last bits are kept, and stand below those of the next.
+Where the first entry begins, and how many bytes each entry needs, `rtl.operand_scatter` knows ahead.
 """
 
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,9 +15,9 @@ from rtl.pe import index_bits
 from rtl.pipeline import wire
 from simulator.arch import Accelerator, Pe
 from simulator.encoding import FIELDS, Opcode
-from simulator.layout import bus_bytes, bus_elements, word_elements
+from simulator.layout import bus_bytes, bus_elements
 
-__all__ = ["Unpack", "beat_layout", "entry_layout", "load_layout"]
+__all__ = ["Unpack", "beat_layout", "entry_layout", "load_layout", "longest_entry"]
 
 
 def load_layout() -> data.StructLayout:
@@ -36,58 +37,44 @@ def entry_layout(pe: Pe) -> data.StructLayout:
     return data.StructLayout({"value": pe.number.operand_bits, "index": index_bits(pe)})
 
 
-class Unpack(wiring.Component):
-    """`entries` (0 after the first `bus_elements`), which are `present`, and their `count` unless it is the row's last beat.
+def longest_entry(pe: Pe) -> int:
+    """Bits of an entry of the widest group."""
+    return pe.number.operand_bits + (pe.group - 1).bit_length()
 
-    Combinational, but for the bits of a cut entry.
+
+class Unpack(wiring.Component):
+    """`entries` of the beat, and which are `present`; combinational, but for the bits that are kept.
+
+    `extra` are an entry's index bits, `skip` the kept bits that are not of the first one, `least[e]` the bytes of the beat with
+    which entry e is complete.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator, self.pe = accelerator, accelerator.pe
-        self.elements = bus_elements(accelerator)
+        self.elements, self.kept = bus_elements(accelerator), longest_entry(accelerator.pe) - 1
         super().__init__(
             {
                 "beat": In(beat_layout(accelerator)),
-                "kept": In(1),
-                "group": In(FIELDS[Opcode.LOAD_A]["group"]),
-                "entries": Out(word_elements(accelerator) * entry_layout(self.pe).size),
+                "extra": In(range((self.pe.group - 1).bit_length() + 1)),
+                "skip": In(range(longest_entry(accelerator.pe))),
+                "least": In(data.ArrayLayout(range(2 * bus_bytes(accelerator) + 1), self.elements)),
+                "entries": Out(data.ArrayLayout(entry_layout(self.pe), self.elements)),
                 "present": Out(self.elements),
-                "count": Out(range(self.elements + 1)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
         beat, bits, spare = self.beat, self.pe.number.operand_bits, index_bits(self.pe)
-        bus, most = len(beat.data), (self.pe.group - 1).bit_length()
-        cut, cut_bits = Signal(bits + most - 1, reset_less=True), Signal(range(bits + most))
-        stream = wire(m, "stream", Cat(cut & ((Const(1) << cut_bits) - 1)[: len(cut)], Const(0, bus)) | (beat.data << cut_bits))
-        available = wire(m, "available", cut_bits + (beat.bytes << 3))
-        index = wire(m, "index", sum((self.group > 1 << i for i in range(most)), Const(0, 1)))
+        bus, before = len(beat.data), Signal(self.kept, reset_less=True)
         with m.If(beat.valid):
-            m.d.sync += cut_bits.eq(0)
-        with m.If(~self.kept):
-            elements = [Cat(beat.data.word_select(i, bits), Const(0, spare)) for i in range(self.elements)]
-            m.d.comb += [
-                self.entries.eq(Cat(elements)),
-                self.present.eq(Cat(beat.bytes > i * bits // 8 for i in range(self.elements))),
-                self.count.eq(self.elements),
-            ]
-        for extra in range(most + 1):
-            size = bits + extra
-            whole, longest = bus // size, (bus + size - 1) // size if extra else bus // size
-            assert longest <= self.elements
-            with m.If(self.kept & (index == extra)):
-                entries = [stream[i * size : (i + 1) * size] for i in range(longest)]
-                one_more = available >= (whole + 1) * size
-                m.d.comb += [
-                    self.entries.eq(Cat(Cat(entry, Const(0, spare - extra)) for entry in entries)),
-                    self.present.eq(Cat(available >= (i + 1) * size for i in range(longest))),
-                    self.count.eq(Mux(one_more, whole + 1, whole)),
-                ]
-                with m.If(beat.valid & ~beat.last):
-                    m.d.sync += [
-                        cut.eq(Mux(one_more, stream[(whole + 1) * size :], stream[whole * size :])),
-                        cut_bits.eq(available - Mux(one_more, (whole + 1) * size, whole * size)),
-                    ]
+            m.d.sync += before.eq(beat.data[-self.kept :])
+        stream = wire(m, "stream", (Cat(before, beat.data) >> self.skip)[: bus + self.kept])
+        with m.Switch(self.extra):
+            for extra in range((self.pe.group - 1).bit_length() + 1):
+                size = bits + extra
+                with m.Case(extra):
+                    entries = [Cat(stream[e * size : (e + 1) * size], Const(0, spare - extra)) for e in range(self.elements)]
+                    m.d.comb += [self.entries[e].eq(entry) for e, entry in enumerate(entries) if len(entry) == bits + spare]
+        m.d.comb += self.present.eq(Cat(beat.valid & (beat.bytes >= least) for least in self.least))
         return m

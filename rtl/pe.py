@@ -2,26 +2,28 @@
 
 A beat multiplies up to `lanes` kept values, each by the element of the other operand that its index selects. The kept values
 come from the row's operand or from the other one, which is the column's operand (OS) or the stationary registers (WS, IS);
-a dense beat is one whose indices are 0, 1, 2, ... (the array's edge supplies them). Absent lanes add nothing.
+a dense beat is one whose indices are 0, 1, 2, ... (the array's edge supplies them). Absent lanes add nothing. A PE has what its
+array's dataflows need: no stationary registers in an array of OS alone, no second set of sums in one without OS.
 
 The control word travels with the operands and says everything about a beat; the PE keeps no schedule of its own:
 
 | field              | meaning                                                                                           |
 |--------------------|---------------------------------------------------------------------------------------------------|
 | `beat`             | operands enter in this cycle; without it the other fields of the beat mean nothing                |
-| `lanes`            | the lanes that are present, a bit each (none: the sum passes unchanged)                           |
+| `lanes`            | the lanes that are present, a bit each (WS, IS: or none, the sum passes unchanged)                |
 | `resident`         | the other operand is in the stationary registers (WS, IS), not on the column's bus (OS)           |
 | `kept`             | the other operand holds the kept values and indices, not the row's                                |
 | `bank`, `base`     | copy of the stationary registers; the register of lane 0, if they hold the kept values            |
 | `slot`             | accumulator of this sum                                                                           |
-| `first`            | first beat of the sum here: begin with the sum that has arrived in the slot                       |
+| `first`            | first beat of the sum here: begin with an earlier sum                                            |
 | `fresh`            | with `first`: begin with +0 instead                                                               |
 | `last`             | last beat of the sum here: the sum leaves by `leaving` (WS, IS)                                   |
 | `load`             | `word` goes into register `load_at` of copy `load_bank` (with or without a beat)                  |
 
-Sums arrive from above, or from the c buffer, by `arriving`, and wait in their slot until the first beat takes them; they may
-arrive in the cycle of that addition. `copy` takes all accumulators' sums into a second set, which `drained` shows while the
-next sums are made (OS). There is no back-pressure; with `en` low everything holds.
+An earlier sum comes from above, or from the c buffer into the first row, by `arriving` (WS, IS), in the cycle of the addition
+that takes it, or up to that cycle where `interleave` exceeds the accumulate latency; and by `fill` (OS), before that cycle, or
+up to it in a PE with `fill_in_time`. Until then it waits in its slot. `copy` ends the sums made so far: `drained` shows them,
+slot by slot, while the next ones are made (OS). There is no back-pressure; with `en` low everything holds.
 
 Example: multiply latency 1, accumulate latency 2, one lane (so pe.latency = 3), two sums of two beats each, slots 0 and 1:
 
@@ -34,18 +36,25 @@ Example: multiply latency 1, accumulate latency 2, one lane (so pe.latency = 3),
 | 4     |                        | slot 1: + product              | slot 1's first sum                   |
 | 5     |                        |                                | slot 0 done: `leaving`               |
 | 6     | (`copy`)               |                                | slot 1 done: `leaving`               |
-| 7     |                        |                                | both are in the second set: `drained`|
+| 7     |                        |                                | both stay to be seen: `drained`       |
 """
 
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false, reportCallIssue=false
 # Amaranth makes ports attributes at run time.
 
-from amaranth.hdl import Array, Cat, EnableInserter, Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from collections.abc import Sequence
+from functools import reduce
+from operator import and_, or_
+
+from amaranth.hdl import Cat, EnableInserter, Module, Mux, Value
+from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.fp import NUMBERS, Add, Multiply
+from rtl.pe_sums import Sums
+from rtl.pipeline import wire
 from rtl.skew import delayed
+from simulator.arch import Dataflow
 from simulator.arch import Pe as Spec
 
 __all__ = ["Pe", "control_layout", "index_bits", "operand_layout", "product_cycles", "sum_layout", "width", "word_layout"]
@@ -117,10 +126,12 @@ def control_layout(pe: Spec) -> data.StructLayout:
 class Pe(wiring.Component):
     """A sum is on `leaving`, and may be copied, `spec.latency` enabled cycles after its last beat's operands."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, dataflows: Sequence[Dataflow] = tuple(Dataflow), *, fill_in_time: bool = False) -> None:
         if spec.format not in NUMBERS:
             raise ValueError(f"Pe field 'format' must be one of {', '.join(NUMBERS)}, not {spec.format!r}")
-        self.spec, self.number = spec, NUMBERS[spec.format]
+        self.spec, self.number, self.fill_in_time = spec, NUMBERS[spec.format], fill_in_time
+        self.streams = Dataflow.OS in dataflows  # the other operand may come by the columns
+        self.holds = set(dataflows) != {Dataflow.OS}  # ... or be in the stationary registers
         super().__init__(
             {
                 "en": In(1),
@@ -129,6 +140,7 @@ class Pe(wiring.Component):
                 "column": In(operand_layout(spec)),
                 "word": In(word_layout(spec)),
                 "arriving": In(sum_layout(spec)),
+                "fill": In(sum_layout(spec)),
                 "leaving": Out(sum_layout(spec)),
                 "copy": In(1),
                 "drain_slot": In(slot_bits(spec)),
@@ -138,52 +150,80 @@ class Pe(wiring.Component):
 
     def elaborate(self, platform: object) -> object:  # noqa: ARG002
         m = Module()
-        products = self._products(m)
-        total = self._tree(m, products)
-        self._accumulate(m, total)
+        total = self._tree(m, [self._product(m, lane) for lane in range(self.spec.lanes)])
+        m.submodules.sums = sums = Sums(self.spec, streams=self.streams, holds=self.holds, fill_in_time=self.fill_in_time)
+        control = self.control
+        resident = control.resident if self.streams else 1
+        m.d.comb += [
+            sums.beat.eq(control.beat),
+            sums.slot.eq(control.slot),
+            sums.first.eq(control.first),
+            sums.fresh.eq(control.fresh),
+            sums.leave.eq(control.last & resident),
+            sums.resident.eq(resident),
+            sums.total.eq(total),
+            sums.copy.eq(self.copy),
+            sums.drain_slot.eq(self.drain_slot),
+            self.drained.eq(sums.drained),
+        ]
+        for name in ("valid", "slot", "sum"):
+            m.d.comb += [sums.arriving[name].eq(self.arriving[name]), sums.fill[name].eq(self.fill[name])]
+            m.d.comb += self.leaving[name].eq(sums.leaving[name])
         return EnableInserter(self.en)(m)
 
-    def _products(self, m: Module) -> list[Value]:
-        """Of each lane, or `Number.nothing`, `multiply_latency` cycles after the operands."""
-        spec, control = self.spec, self.control
-        layout = word_layout(spec)
-        banks = [
-            [Signal(layout, name=f"register_{bank}_{i}", reset_less=True) for i in range(spec.registers)] for bank in range(2)
-        ]
-        for bank, registers in enumerate(banks):
-            for i, register in enumerate(registers):
-                with m.If(control.load & (control.load_bank == bank) & (control.load_at == i)):
-                    m.d.sync += register.eq(self.word)
-        active = [Signal(layout, name=f"active_{i}") for i in range(spec.registers)]
-        m.d.comb += [active[i].eq(Mux(control.bank, banks[1][i], banks[0][i])) for i in range(spec.registers)]
+    def _product(self, m: Module, lane: int) -> Value:
+        """Of a lane, or `Number.nothing`, `multiply_latency` cycles after the operands.
 
-        wide = [Signal(spec.number.operand_bits, name=f"element_{i}") for i in range(width(spec))]
-        for i, element in enumerate(wide):
-            held = active[i].value if i < spec.registers else 0
-            other = Mux(control.resident, held, self.column.values[i])
-            m.d.comb += element.eq(Mux(control.kept, self.row.values[i], other))
-        starts = range(0, spec.registers - spec.lanes + 1, spec.lanes)
-        present = delayed(m, control.lanes, spec.multiply_latency, "present")
-        products: list[Value] = []
-        for lane in range(spec.lanes):
-            word = Signal(layout, name=f"kept_word_{lane}")
-            with m.Switch(control.base):
-                for start in starts:
-                    with m.Case(start):
-                        m.d.comb += word.eq(active[start + lane])
-            value = Signal(spec.number.operand_bits, name=f"kept_{lane}")
-            index = Signal(index_bits(spec), name=f"index_{lane}")
-            with m.If(~control.kept):
-                m.d.comb += [value.eq(self.row.values[lane]), index.eq(self.row.index[lane])]
-            with m.Elif(control.resident):
-                m.d.comb += [value.eq(word.value), index.eq(word.index)]
-            with m.Else():
-                m.d.comb += [value.eq(self.column.values[lane]), index.eq(self.column.index[lane])]
-            multiply = Multiply(self.number, spec.multiply_latency)
-            m.submodules[f"multiply_{lane}"] = multiply
-            m.d.comb += [multiply.en.eq(1), multiply.a.eq(value), multiply.b.eq(Array(wide)[index])]
-            products.append(Mux(present[lane], multiply.product, self.number.nothing))
-        return products
+        The row's element times the column's or the register's: whichever is dense is selected by the kept one's index, which
+        is there first. Each bus is selected from before they meet.
+        """
+        spec, control, row, column = self.spec, self.control, self.row, self.column
+        present = control.lanes[lane]
+        always = lane == 0 and not self.holds  # a beat has a first lane, but in a row beyond the reduction
+        nothing_from_zero = not always and self.number.nothing == 0  # a product with zero is one
+        gates = [present] if nothing_from_zero else []
+        of_column, of_register = list(gates), list(gates)  # all that must be for an operand to be taken
+        if self.streams and self.holds:
+            of_column.append(~control.resident)
+            of_register.append(control.resident)
+
+        select = spec.group > 1  # else lane i multiplies element i, always
+        lane_or_index = Mux(control.kept, lane, row.index[lane])[: index_bits(spec)]
+        chosen = wire(m, f"chosen_{lane}", lane_or_index) if select else None
+        index, others = column.index[lane], []
+        if self.holds:
+            word = self._register(m, lane, chosen)
+            others.append(_only(m, f"held_{lane}", word.value, of_register))
+            index = Mux(control.resident, word.index, index) if self.streams else word.index
+        if self.streams and select:
+            others.append(_choice(m, f"column_{lane}", column.values, chosen, of_column))
+        elif self.streams:
+            others.append(_only(m, f"column_{lane}", column.values[lane], of_column))
+        of_row = row.values[lane]
+        if select:
+            of_row = _choice(m, f"row_{lane}", row.values, Mux(control.kept, index, lane)[: index_bits(spec)], [])
+
+        m.submodules[f"multiply_{lane}"] = multiply = Multiply(self.number, spec.multiply_latency)
+        m.d.comb += [multiply.en.eq(1), multiply.a.eq(of_row), multiply.b.eq(reduce(or_, others))]
+        if always or nothing_from_zero:
+            return multiply.product
+        late = delayed(m, present, spec.multiply_latency, f"present_{lane}")
+        return Mux(late, multiply.product, self.number.nothing)
+
+    def _register(self, m: Module, lane: int, chosen: Value | None) -> data.View:
+        """A lane's stationary operand: a kept one of its own, or the one of the dense group that its index chooses."""
+        spec, control = self.spec, self.control
+        bits = 0 if chosen is None else max(1, (spec.registers - 1).bit_length())
+        m.submodules[f"registers_{lane}"] = held = memory.Memory(shape=word_layout(spec), depth=2 << bits, init=[])
+        write, read = held.write_port(), held.read_port(domain="comb")
+        mine = control.load_at == lane if chosen is None else 1
+        m.d.comb += [write.en.eq(control.load & mine), write.data.eq(self.word)]
+        if chosen is None:
+            m.d.comb += [write.addr.eq(control.load_bank), read.addr.eq(control.bank)]
+        else:
+            at = Mux(control.kept, control.base + lane, chosen)[:bits]
+            m.d.comb += [write.addr.eq(Cat(control.load_at[:bits], control.load_bank)), read.addr.eq(Cat(at, control.bank))]
+        return read.data
 
     def _tree(self, m: Module, level: list[Value]) -> Value:
         """Neighbours add, level by level; an odd last value waits for the next level."""
@@ -200,46 +240,17 @@ class Pe(wiring.Component):
             level, depth = sums, depth + 1
         return level[0]
 
-    def _accumulate(self, m: Module, total: Value) -> None:
-        spec, control = self.spec, self.control
-        bits = spec.number.accumulator_bits
-        names = ("beat", "slot", "first", "fresh", "leave")
-        leave = control.last & control.resident
-        fields = [control.beat, control.slot, control.first, control.fresh, leave]
-        # What the adder does in this cycle, and which sum leaves it in this cycle.
-        late = dict(zip(names, self._later(m, fields, product_cycles(spec), "add"), strict=True))
-        done = self._later(m, [late["beat"], late["slot"], late["leave"]], spec.accumulate_latency, "done")
-        done_beat, done_slot, done_leave = done
 
-        add = Add(self.number, spec.accumulate_latency)
-        m.submodules.accumulate = add
-        sums = [Signal(bits, name=f"accumulator_{i}", reset_less=True) for i in range(spec.interleave)]
-        now = [Signal(bits, name=f"sum_{i}") for i in range(spec.interleave)]  # this cycle's result included
-        waiting = [Signal(bits, name=f"arrived_{i}", reset_less=True) for i in range(spec.interleave)]
-        begin = [Signal(bits, name=f"begin_{i}") for i in range(spec.interleave)]
-        second = [Signal(bits, name=f"second_{i}", reset_less=True) for i in range(spec.interleave)]
-        for i in range(spec.interleave):
-            m.d.comb += now[i].eq(Mux(done_beat & (done_slot == i), add.sum, sums[i]))
-            m.d.sync += sums[i].eq(now[i])
-            arrives = self.arriving.valid & (self.arriving.slot == i)
-            m.d.comb += begin[i].eq(Mux(arrives, self.arriving.sum, waiting[i]))
-            m.d.sync += waiting[i].eq(begin[i])
-            with m.If(self.copy):
-                m.d.sync += second[i].eq(now[i])
-        slot = late["slot"]
-        start = Mux(late["fresh"], 0, Array(begin)[slot])
-        m.d.comb += [
-            add.en.eq(1),
-            add.a.eq(Mux(late["first"], start, Array(now)[slot])),
-            add.b.eq(total),
-            self.leaving.valid.eq(done_beat & done_leave),
-            self.leaving.slot.eq(done_slot),
-            self.leaving.sum.eq(add.sum),
-            self.drained.eq(Array(second)[self.drain_slot]),
-        ]
+def _only(m: Module, name: str, value: Value, gates: list[Value]) -> Value:
+    """The value if all gates are open, else 0."""
+    return value & wire(m, f"{name}_taken", reduce(and_, gates)).replicate(len(value)) if gates else value
 
-    def _later(self, m: Module, fields: list[Value], cycles: int, name: str) -> list[Value]:
-        """The control fields some cycles later, none of them after a reset."""
-        packed = delayed(m, Cat(*fields), cycles, f"{name}_control", reset_less=False)
-        offsets = [sum(len(field) for field in fields[:i]) for i in range(len(fields))]
-        return [packed[at : at + len(field)] for at, field in zip(offsets, fields, strict=True)]
+
+def _choice(m: Module, name: str, values: Sequence[Value], index: Value, gates: list[Value]) -> Value:
+    """``values[index]`` if all gates are open, else 0: pairs chosen by the lowest bit, each behind a decoder of the others."""
+    pairs: list[Value] = []
+    for i in range(0, len(values), 2):
+        pair = Mux(index[0], values[i + 1], values[i]) if i + 1 < len(values) else values[i]
+        decoded = [index[1:] == i // 2] if len(index) > 1 else []
+        pairs.append(_only(m, f"{name}_{i}", pair, decoded + gates))
+    return reduce(or_, pairs)

@@ -1,68 +1,25 @@
 """The host's view: an AXI4-Lite slave with the machine's registers, 32 bits each, 64-bit ones low word first.
 
 The addresses are `REGISTERS`. A read elsewhere gives 0 and SLVERR; so does a write to a register that the host can't write. One
-access of each kind at a time; START is ignored while the machine is busy.
+access of each kind at a time; START is ignored while the machine is busy. A read takes a few cycles, of a counter as many as
+make it final once the machine is seen to be done. What the host wrote is kept twice: in registers for the machine, and for the
+host in a memory, which is cleared after reset before anything is answered.
 """
 
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
-from dataclasses import dataclass
-from typing import Literal
-
-from amaranth.hdl import Cat, Const, Module, Signal
-from amaranth.lib import data, wiring
+from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.counters import COUNTER_BITS, COUNTERS
+from rtl.counters import ROUND, one_of
 from simulator.arch import Accelerator
 from simulator.encoding import COMMAND_BITS, VERSION
+from simulator.register_map import COUNTERS, REGISTERS
 
-__all__ = ["LITE_PORTS", "REGISTERS", "Register", "Registers", "lite_ports"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Register:
-    """A register of the memory map."""
-
-    address: int
-    bits: int
-    access: Literal["read", "write", "start"]
-    about: str
+__all__ = ["LITE_PORTS", "Registers", "lite_ports"]
 
 
-def _memory_map() -> dict[str, Register]:
-    entries: list[tuple[str, int, Literal["read", "write", "start"], str]] = [
-        ("digest", 64, "read", "identity of the accelerator: its digest's 12 hexadecimal digits"),
-        ("version", 32, "read", "version of the command format"),
-        ("command_bits", 32, "read", "bits of a command"),
-        ("start", 32, "start", "write 1: run the program; the counters begin at 0"),
-        ("status", 32, "read", "bit 0: busy; bit 1: done; bit 2: stopped by a fault"),
-        ("fault", 32, "read", "cause: simulator.encoding.Fault"),
-        ("fault_command", 32, "read", "position of the command that was refused, or that would have been next"),
-        ("program_length", 32, "write", "commands, END included"),
-        ("program_address", 64, "write", "first byte of the program, in the program memory"),
-        ("lr", 32, "write", "learning rate, FP32"),
-        ("momentum", 32, "write", "momentum, FP32"),
-        ("weight_decay", 32, "write", "weight decay, FP32"),
-        ("decay", 32, "write", "SR-STE decay of pruned weights, FP32"),
-        ("gain", 32, "write", "Adam: part of the gradient in the first moment, FP32; `momentum` is the old moment's"),
-        ("square_momentum", 32, "write", "Adam: part of the old second moment in the new one, FP32"),
-        ("square_gain", 32, "write", "Adam: part of the squared gradient in the second moment, FP32"),
-        ("eps", 32, "write", "Adam: added to the second moment's root, FP32"),
-        ("decoupled_decay", 32, "write", "AdamW: weight decay beside the gradient, FP32"),
-        ("cycles", COUNTER_BITS, "read", "from the first dispatch to the last result"),
-        *((name, COUNTER_BITS, "read", "as simulator.result.Counters") for name in COUNTERS),
-    ]
-    found: dict[str, Register] = {}
-    address = 0
-    for name, bits, access, about in entries:
-        address = -(-address // (bits // 8)) * (bits // 8)
-        found[name] = Register(address=address, bits=bits, access=access, about=about)
-        address += bits // 8
-    return found
-
-
-REGISTERS = _memory_map()
 ADDRESS_BITS = max(register.address + register.bits // 8 - 1 for register in REGISTERS.values()).bit_length()
 OKAY, SLAVE_ERROR = 0, 2
 
@@ -97,68 +54,123 @@ def _writable() -> data.StructLayout:
 
 
 def _shown() -> data.StructLayout:
-    fixed = ("digest", "version", "command_bits")
+    fixed = ("digest", "version", "command_bits", *COUNTERS)
     names = {n: r.bits for n, r in REGISTERS.items() if r.access == "read" and n not in fixed}
     return data.StructLayout(names)
 
 
+WORD_BITS = ADDRESS_BITS - 2  # of a word's number
+SHADOW = 16  # words of the memory behind what the host reads of what it wrote
+SETTLED = 2 * ROUND  # cycles until a counter's word has been visited after all that it counts has come
+_WRITTEN = [
+    (register.address // 4 + half) % SHADOW
+    for register in REGISTERS.values()
+    for half in range(register.bits // 32 if register.access == "write" else 0)
+]
+assert len(set(_WRITTEN)) == len(_WRITTEN), "each word that the host writes has a place of its own in the memory"
+
+
 class Registers(wiring.Component):
-    """`shown` comes from the machine, `written` goes to it; `start` is high for a cycle."""
+    """`shown` comes from the machine, `written` goes to it; `start` is high for a cycle. `counted` is the counters' `word`."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.digest = int(accelerator.digest, 16)
-        super().__init__({**LITE_PORTS, "shown": In(_shown()), "written": Out(_writable()), "start": Out(1)})
+        ports = {"shown": In(_shown()), "written": Out(_writable()), "start": Out(1)}
+        super().__init__({**LITE_PORTS, **ports, "word": Out(range(ROUND)), "counted": In(32)})
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        written = Signal(_writable())
-        m.d.comb += self.written.eq(written)
+        clearing = Signal(range(SHADOW + 1), init=SHADOW)
+        m.d.sync += clearing.eq(clearing - (clearing != 0))
+        m.submodules.shadow = shadow = memory.Memory(shape=32, depth=SHADOW, init=[])
+        self._writes(m, shadow.write_port(granularity=8), clearing)
+        self._reads(m, shadow.read_port(), clearing)
+        return m
 
-        # Writes: address and data together.
-        take = Signal()
+    def _writes(self, m: Module, port: memory.WritePort, clearing: Value) -> None:
+        """Address and data together, taken in one cycle and done in the next."""
+        take, word, value, bytes_ = Signal(), Signal(WORD_BITS), Signal(32), Signal(4)
+        written, writes, starts = Signal(_writable()), Signal(), Signal()
         m.d.comb += [
-            take.eq(self.awvalid & self.wvalid & ~self.bvalid),
+            self.written.eq(written),
+            take.eq(self.awvalid & self.wvalid & ~self.bvalid & (clearing == 0)),
             self.awready.eq(take),
             self.wready.eq(take),
         ]
-        mask = Cat(bit.replicate(8) for bit in self.wstrb)
+        with m.If(take):
+            m.d.sync += [word.eq(self.awaddr[2:]), value.eq(self.wdata)]
+        m.d.sync += bytes_.eq(self.wstrb & take.replicate(4))
         with m.If(self.bvalid & self.bready):
             m.d.sync += self.bvalid.eq(0)
-        m.d.sync += self.start.eq(0)
+        m.d.sync += self.start.eq(starts & value[0] & bytes_[0])
         with m.If(take):
-            m.d.sync += [self.bvalid.eq(1), self.bresp.eq(SLAVE_ERROR)]
-            with m.Switch(self.awaddr[2:]):
-                for name, register in REGISTERS.items():
-                    for word in range(register.bits // 32):
-                        if register.access == "read":
+            m.d.sync += self.bvalid.eq(1)
+            m.d.sync += self.bresp.eq(Mux(self._any(self.awaddr[2:], ("write", "start")), OKAY, SLAVE_ERROR))
+        with m.Switch(word):
+            for name, register in REGISTERS.items():
+                for half in range(register.bits // 32 if register.access != "read" else 0):
+                    with m.Case(register.address // 4 + half):
+                        if register.access == "start":
+                            m.d.comb += starts.eq(1)
                             continue
-                        with m.Case(register.address // 4 + word):
-                            m.d.sync += self.bresp.eq(OKAY)
-                            if register.access == "start":
-                                m.d.sync += self.start.eq(self.wdata[0] & self.wstrb[0])
-                            else:
-                                part = written[name][32 * word : 32 * word + 32]
-                                m.d.sync += part.eq((part & ~mask) | (self.wdata & mask))
+                        m.d.comb += writes.eq(1)
+                        for byte in range(4):
+                            with m.If(bytes_[byte]):
+                                at = 32 * half + 8 * byte
+                                m.d.sync += written[name][at : at + 8].eq(value[8 * byte : 8 * byte + 8])
+        m.d.comb += [
+            port.en.eq(bytes_ & writes.replicate(4) | (clearing != 0).replicate(4)),
+            port.addr.eq(Mux(clearing != 0, clearing, word)[: len(port.addr)]),
+            port.data.eq(Mux(clearing != 0, 0, value)),
+        ]
 
-        # Reads.
-        fixed = {
-            "digest": Const(self.digest, 64),
-            "version": Const(VERSION, 32),
-            "command_bits": Const(COMMAND_BITS, 32),
-        }
-        m.d.comb += self.arready.eq(~self.rvalid)
+    def _any(self, word: Value, kinds: tuple[str, ...]) -> Value:
+        """Whether a register of these kinds has this word."""
+        found = [
+            register.address // 4 + half
+            for register in REGISTERS.values()
+            for half in range(register.bits // 32)
+            if register.access in kinds
+        ]
+        return word.matches(*found)
+
+    def _reads(self, m: Module, port: memory.ReadPort, clearing: Value) -> None:
+        """The word's number is kept while its sources settle; then one of them is taken."""
+        shown, first = self.shown, REGISTERS[COUNTERS[0]].address // 4
+        word, left, reading = Signal(WORD_BITS), Signal(range(SETTLED + 1)), Signal()
+        counter = Signal()
+        m.d.comb += [
+            self.arready.eq(~self.rvalid & ~reading & (clearing == 0)),
+            port.addr.eq(word[: len(port.addr)]),
+            self.word.eq((word - first)[: len(self.word)]),
+            counter.eq(self.araddr[2:] >= first),
+        ]
         with m.If(self.rvalid & self.rready):
             m.d.sync += self.rvalid.eq(0)
+        m.d.sync += left.eq(left - (left != 0))
         with m.If(self.arvalid & self.arready):
-            m.d.sync += [self.rvalid.eq(1), self.rdata.eq(0), self.rresp.eq(SLAVE_ERROR)]
-            with m.Switch(self.araddr[2:]):
-                for name, register in REGISTERS.items():
-                    for word in range(register.bits // 32):
-                        if register.access == "start":
-                            continue
-                        value = (
-                            fixed[name] if name in fixed else written[name] if register.access == "write" else self.shown[name]
-                        )
-                        with m.Case(register.address // 4 + word):
-                            m.d.sync += [self.rdata.eq(value[32 * word : 32 * word + 32]), self.rresp.eq(OKAY)]
-        return m
+            m.d.sync += [word.eq(self.araddr[2:]), left.eq(Mux(counter, SETTLED, 1)), reading.eq(1)]
+        with m.Elif(reading & (left == 0)):
+            m.d.sync += [reading.eq(0), self.rvalid.eq(1)]
+        read_only = [
+            *(Const(self.digest, 64).word_select(half, 32) for half in range(2)),
+            Const(VERSION, 32),
+            Const(COMMAND_BITS, 32),
+            Const(0, 32),
+            shown.status,
+            shown.fault,
+            shown.fault_command,
+        ]
+        cycles = REGISTERS["cycles"].address // 4
+        value = Mux(
+            word < len(read_only),
+            one_of(word[:3], read_only),
+            Mux(
+                word >= first,
+                self.counted,
+                Mux(word.matches(cycles, cycles + 1), shown.cycles.word_select(word[0], 32), port.data),
+            ),
+        )
+        known = self._any(word, ("read", "write"))
+        with m.If(reading & (left == 0)):
+            m.d.sync += [self.rdata.eq(Mux(known, value, 0)), self.rresp.eq(Mux(known, OKAY, SLAVE_ERROR))]

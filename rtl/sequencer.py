@@ -10,22 +10,36 @@ Cycle c of the sequencer is time c + 1 of the simulator: the first command is pu
 
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from functools import reduce
+from operator import add
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import fifo, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.command_bits import kept_bits, whole_word
 from rtl.decoder import Decoder
 from rtl.dma import ADDRESS_BITS
-from rtl.frame import progress_layout
+from rtl.frame import countdown_layout, progress_layout
 from rtl.skew import delayed
-from simulator.arch import Accelerator
+from simulator.arch import Accelerator, ceil_div
 from simulator.encoding import COMMAND_BITS, COMMAND_BYTES, COMMANDS, ENGINES, Fault, Opcode
+from simulator.faults import opcodes_of
 
 __all__ = ["PREFETCH", "Sequencer"]
 
 PREFETCH = 32  # commands read ahead: more than the memory's latency in cycles of dispatch, or dispatch starves
+LATENCY = 8  # cycles: the program's memory may be as slow even where the tensors' is faster
+WAY = 4  # cycles from the arrival of a command until another may be asked for in its place
 INDEX_BITS = 32
 UNITS = len(ENGINES)
+
+
+def _prefetch(accelerator: Accelerator) -> int:
+    """Commands read ahead: half of `PREFETCH` where that covers the memory's latency."""
+    latency = max(LATENCY, accelerator.dram.latency_cycles(accelerator.clock_hz))
+    enough = ceil_div(latency + WAY, accelerator.sequencer.dispatch_cycles) <= PREFETCH // 2
+    return PREFETCH // 2 if enough else PREFETCH
 
 
 class Sequencer(wiring.Component):
@@ -55,7 +69,8 @@ class Sequencer(wiring.Component):
                 "pushed": Out(COMMAND_BITS),
                 "ended": In(UNITS),
                 "done": In(UNITS),
-                "progress": Out(progress_layout()),
+                "countdown": Out(countdown_layout()),
+                "tokens": Out(UNITS),
                 "araddr": Out(ADDRESS_BITS),
                 "arvalid": Out(1),
                 "arready": In(1),
@@ -69,41 +84,52 @@ class Sequencer(wiring.Component):
         m = Module()
         spec = self.accelerator.sequencer
         self.timer = Signal(range(max(2, spec.dispatch_cycles)))  # cycles until the next command's turn
-        m.submodules.buffer = buffer = fifo.SyncFIFOBuffered(width=COMMAND_BITS + 1, depth=PREFETCH)
+        depth, places = _prefetch(self.accelerator), kept_bits(self.accelerator)
+        m.submodules.buffer = buffer = fifo.SyncFIFOBuffered(width=len(places) + 4, depth=depth)
         m.submodules.decoder = decoder = Decoder(self.accelerator)
+        known = opcodes_of(self.accelerator)
         running, fetching, dispatching = Signal(), Signal(), Signal()
         fault, index = Signal(4), Signal(INDEX_BITS)
         asked, arrived = Signal(INDEX_BITS), Signal(INDEX_BITS)
         m.d.comb += [self.busy.eq(running), self.fault.eq(fault), self.fault_index.eq(index)]
 
         # Fetch: no more in flight than the buffer has room for.
-        pending = Signal(range(PREFETCH + 1))
-        free = Signal(range(PREFETCH + 1))
+        pending, reserved = Signal(range(depth + 1)), Signal(range(depth + 1))  # reserved: pending or in the buffer
+        wrong = Mux(self.rresp != 0, Fault.PROGRAM_READ, decoder.wrong)
         m.d.comb += [
-            free.eq(PREFETCH - buffer.level),
-            self.arvalid.eq(fetching & (pending < free) & (asked != self.length)),
-            self.araddr.eq(self.address + (asked << (COMMAND_BYTES.bit_length() - 1))),
+            self.arvalid.eq(fetching & (reserved != depth) & (asked != self.length)),
+            decoder.word.eq(self.rdata),
             buffer.w_en.eq(self.rvalid),
-            buffer.w_data.eq(Cat(self.rdata, self.rresp != 0)),
+            buffer.w_data.eq(Cat(*(self.rdata[bit] for bit in places), wrong)),
         ]
         ask = self.arvalid & self.arready
         m.d.sync += [
             pending.eq(pending + ask - self.rvalid),
+            reserved.eq(reserved + ask - (buffer.r_en & buffer.r_rdy)),
             asked.eq(asked + ask),
             arrived.eq(arrived + self.rvalid),
         ]
+        with m.If(ask):
+            m.d.sync += self.araddr.eq(self.araddr + COMMAND_BYTES)
 
         # Dispatch.
-        word, bad_read = buffer.r_data[:COMMAND_BITS], buffer.r_data[COMMAND_BITS]
+        word, found_wrong = Signal(COMMAND_BITS), Signal(4)
         dispatched = Signal(progress_layout())
-        m.d.comb += [decoder.word.eq(word), decoder.dispatched.eq(dispatched)]
+        m.d.comb += [
+            word.eq(whole_word(places, buffer.r_data)),
+            found_wrong.eq(buffer.r_data[len(places) :]),
+            decoder.header.eq(word),
+            decoder.found_wrong.eq(found_wrong),
+            decoder.dispatched.eq(dispatched),
+        ]
         here, ended = Signal(), Signal()
         found = Signal(4)
         m.d.comb += here.eq(dispatching & buffer.r_rdy & (self.timer == 0))
-        m.d.comb += found.eq(Mux(bad_read, Fault.PROGRAM_READ, Mux((index == self.length), Fault.LENGTH, decoder.fault)))
+        at_length = (index == self.length) & (found_wrong != Fault.PROGRAM_READ)
+        m.d.comb += found.eq(Mux(at_length, Fault.LENGTH, decoder.fault))
         target, go = Signal(UNITS), Signal()
         m.d.comb += [
-            target.eq(Cat(decoder.opcode == opcode for opcode in COMMANDS)),
+            target.eq(Cat((decoder.opcode == opcode) if opcode in known else Const(0) for opcode in COMMANDS)[:UNITS]),
             go.eq(here & (found == 0) & (target & self.room).any()),
             self.put.eq(target & go.replicate(UNITS)),
             buffer.r_en.eq(go | ended),  # at the end, what is left
@@ -124,14 +150,17 @@ class Sequencer(wiring.Component):
         later = self.done
         if spec.token_latency > 1:
             later = delayed(m, self.done, spec.token_latency - 1, "token", reset_less=False)
-        finished = Signal(progress_layout())
-        for number, engine in enumerate(ENGINES):
-            name = engine.value
-            m.d.comb += self.progress[name].eq(finished[name] + later[number])
-            m.d.sync += [
-                finished[name].eq(finished[name] + later[number]),
-                dispatched[name].eq(dispatched[name] + self.put[number]),
-            ]
+        none = {name: (1 << field.width - 1) - 2 for name, field in countdown_layout()}
+        countdown, finished = Signal(countdown_layout(), init=none), Signal(INDEX_BITS)  # by engine, of all of them
+        m.d.comb += [self.tokens.eq(later), self.countdown.eq(countdown)]
+        m.d.sync += finished.eq(finished + reduce(add, later))
+        for number, opcode in enumerate(COMMANDS[:UNITS]):
+            if opcode in known:
+                name = opcode.engine.value
+                m.d.sync += [
+                    countdown[name].eq(countdown[name] - later[number]),
+                    dispatched[name].eq(dispatched[name] + self.put[number]),
+                ]
 
         # Cycles of the run: until the last result is complete and the last engine free.
         now, timing = Signal(64), Signal()
@@ -139,18 +168,18 @@ class Sequencer(wiring.Component):
             m.d.sync += now.eq(now + 1)
         with m.If(self.put.any()):
             m.d.sync += timing.eq(1)
-        with m.If(self.done.any()):
+        was_ended = Signal()
+        m.d.sync += was_ended.eq(self.ended.any())
+        with m.If(self.done.any() | was_ended):
             m.d.sync += self.cycles.eq(now)
-        with m.If(self.ended.any()):
-            m.d.sync += self.cycles.eq(now + 1)
 
         # Nothing is left for the next program to find: no token on its way, no command in the buffer.
-        all_done = (finished.as_value() == dispatched.as_value()) & self.idle
+        all_done = (finished == index) & self.idle
         with m.If(running & ended & all_done & (pending == 0) & ~self.arvalid & (buffer.level == 0)):
             m.d.sync += [running.eq(0), timing.eq(0)]
         with m.If(running & ended):
             m.d.sync += fetching.eq(0)
-        full = Mux(self.length < PREFETCH, self.length, PREFETCH)
+        full = Mux(self.length < depth, self.length, depth)
         with m.If(running & ~dispatching & ~ended & (buffer.level >= full) & buffer.r_rdy & (self.memory_fault == 0)):
             m.d.sync += dispatching.eq(1)
         with m.If(self.start & ~running):
@@ -169,6 +198,8 @@ class Sequencer(wiring.Component):
                 self.cycles.eq(0),
                 finished.eq(0),
                 dispatched.eq(0),
+                self.araddr.eq(self.address),
+                countdown.eq(countdown_layout().const(none)),
             ]
             with m.If(self.length == 0):
                 m.d.sync += [ended.eq(1), fault.eq(Fault.LENGTH)]

@@ -22,7 +22,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl import axi
 from rtl.array import Array
-from rtl.counters import COUNTERS, Counters
+from rtl.counters import Counters
 from rtl.dma import ADDRESS_BITS, Dma
 from rtl.frame import Frame, attach
 from rtl.operand_buffer import OperandBuffer
@@ -72,7 +72,7 @@ class Machine(wiring.Component):
         m = Module()
         m.submodules.registers = registers = Registers(self.accelerator)
         m.submodules.sequencer = sequencer = Sequencer(self.accelerator)
-        m.submodules.counters = counters = Counters()
+        m.submodules.counters = counters = Counters(self.accelerator)
         m.submodules.dma, m.submodules.array = self.dma, self.array
         if self.work is not None:
             m.submodules.work_buffer = self.work
@@ -92,11 +92,12 @@ class Machine(wiring.Component):
                 sequencer.ended[number].eq(unit.ended),
                 sequencer.done[number].eq(unit.done),
                 counters.accepted[number].eq(frame.accept),
-                getattr(counters, f"command_{name}").eq(frame.command),
                 self.trace_started[number].eq(unit.started),
                 self.trace_ended[number].eq(unit.ended),
                 self.trace_done[number].eq(unit.done),
             ]
+            if f"command_{name}" in counters.signature.members:
+                m.d.comb += getattr(counters, f"command_{name}").eq(frame.command)
         m.d.comb += [
             sequencer.idle.eq(Cat(frame.idle & frame.ready for frame in frames.values()).all()),
             self.trace_put.eq(sequencer.put),
@@ -121,7 +122,10 @@ class Machine(wiring.Component):
             shown.fault.eq(sequencer.fault),
             shown.fault_command.eq(sequencer.fault_index),
             shown.cycles.eq(sequencer.cycles),
-            *(shown[name].eq(counters.counts[name]) for name in COUNTERS),
+            counters.word.eq(registers.word),
+            registers.counted.eq(counters.value),
+            counters.read_bytes.eq(self.dma.read_bytes),
+            counters.written_bytes.eq(self.dma.written_bytes),
             counters.clear.eq(registers.start & ~sequencer.busy),
             sequencer.start.eq(registers.start),
             sequencer.address.eq(written.program_address),

@@ -135,6 +135,40 @@ _SAT = Preset(
     ),
 )
 
+_OWN_FIELDS = (
+    "clock_hz",
+    "pe.format",
+    "pe.group",
+    "pe.lanes",
+    "pe.multiply_latency",
+    "pe.accumulate_latency",
+    "array.rows",
+    "array.cols",
+    "array.dataflows",
+    "a_buffer.bytes",
+    "a_buffer.banks",
+    "a_buffer.bank_bits",
+    "b_buffer.bytes",
+    "b_buffer.banks",
+    "b_buffer.bank_bits",
+    "c_buffer.bytes",
+    "c_buffer.banks",
+    "c_buffer.bank_bits",
+    "work_buffer.bytes",
+    "pruner.lanes",
+    "updater.lanes",
+    "vector.lanes",
+    "dram.bytes_per_second",
+    "dram.burst_bytes",
+)
+
+
+def _own_design(*more: str) -> dict[str, Provenance]:
+    """Of a machine that models no product: everything is assumed."""
+    note = _assumed("this project's own design: a starting point, not a model of a product")
+    return _MACHINE | dict.fromkeys((*_OWN_FIELDS, *more), note)
+
+
 _EDGE = Preset(
     accelerator=Accelerator(
         name="edge-int8",
@@ -152,38 +186,48 @@ _EDGE = Preset(
         sequencer=Sequencer(dispatch_cycles=1, queue_depth=8, token_latency=1),
     ),
     about="a small INT8 array for a low-cost FPGA with one 16-bit SDRAM",
-    provenance=MappingProxyType(
-        _MACHINE
-        | dict.fromkeys(
-            (
-                "clock_hz",
-                "pe.format",
-                "pe.group",
-                "pe.lanes",
-                "pe.multiply_latency",
-                "pe.accumulate_latency",
-                "array.rows",
-                "array.cols",
-                "array.dataflows",
-                "a_buffer.bytes",
-                "a_buffer.banks",
-                "a_buffer.bank_bits",
-                "b_buffer.bytes",
-                "b_buffer.banks",
-                "b_buffer.bank_bits",
-                "c_buffer.bytes",
-                "c_buffer.banks",
-                "c_buffer.bank_bits",
-                "work_buffer.bytes",
-                "pruner.lanes",
-                "updater.lanes",
-                "vector.lanes",
-                "dram.bytes_per_second",
-                "dram.burst_bytes",
-            ),
-            _assumed("this project's own design: a starting point, not a model of a product"),
-        )
+    provenance=MappingProxyType(_own_design()),
+)
+
+# On-chip memory of a board build answers 8 cycles after a request, the least that the DMA takes, with 4 bytes a cycle.
+_ON_CHIP_MEMORY = Dram(bytes_per_second=200_000_000, latency_ns=160, burst_bytes=16, outstanding=8)
+_BOARD_INT8 = Preset(
+    accelerator=Accelerator(
+        name="board-int8",
+        clock_hz=50_000_000,
+        pe=Pe(format="int8", group=8, lanes=1, registers=8, multiply_latency=2, accumulate_latency=1, interleave=1),
+        array=Array(rows=4, cols=4, dataflows=(Dataflow.OS, Dataflow.WS), double_buffered=True),
+        a_buffer=Buffer(bytes=8 * 2**10, banks=4, bank_bits=64),
+        b_buffer=Buffer(bytes=8 * 2**10, banks=4, bank_bits=64),
+        c_buffer=Buffer(bytes=8 * 2**10, banks=4, bank_bits=32),
+        work_buffer=Buffer(bytes=8 * 2**10, banks=4, bank_bits=32),
+        pruner=Pruner(lanes=1, latency=2),
+        updater=Updater(lanes=0, latency=16),
+        vector=VectorUnit(lanes=1, latency=8),
+        dram=_ON_CHIP_MEMORY,
+        sequencer=Sequencer(dispatch_cycles=1, queue_depth=4, token_latency=1),
     ),
+    about="a small INT8 machine with on-chip memory, for `dse build` on an ECP5 board",
+    provenance=MappingProxyType(_own_design("dram.latency_ns", "dram.outstanding", "sequencer.queue_depth")),
+)
+_BOARD_FP16 = Preset(
+    accelerator=Accelerator(
+        name="board-fp16",
+        clock_hz=50_000_000,
+        pe=Pe(format="fp16", group=8, lanes=1, registers=8, multiply_latency=4, accumulate_latency=5, interleave=8),
+        array=Array(rows=2, cols=2, dataflows=(Dataflow.OS, Dataflow.WS), double_buffered=True),
+        a_buffer=Buffer(bytes=8 * 2**10, banks=2, bank_bits=128),
+        b_buffer=Buffer(bytes=8 * 2**10, banks=2, bank_bits=128),
+        c_buffer=Buffer(bytes=8 * 2**10, banks=2, bank_bits=32),
+        work_buffer=Buffer(bytes=16 * 2**10, banks=4, bank_bits=32),
+        pruner=Pruner(lanes=1, latency=2),
+        updater=Updater(lanes=1, latency=24),
+        vector=VectorUnit(lanes=1, latency=12),
+        dram=_ON_CHIP_MEMORY,
+        sequencer=Sequencer(dispatch_cycles=1, queue_depth=4, token_latency=1),
+    ),
+    about="a small FP16 machine that trains, with on-chip memory, for `dse build` on an ECP5 board",
+    provenance=MappingProxyType(_own_design("dram.latency_ns", "dram.outstanding", "sequencer.queue_depth")),
 )
 
 _TPU_PAPER = "arXiv:1704.04760"
@@ -285,4 +329,6 @@ _A100 = Preset(
     ),
 )
 
-PRESETS: Mapping[str, Preset] = MappingProxyType({p.accelerator.name: p for p in (_SAT, _EDGE, _TPU, _A100)})
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {p.accelerator.name: p for p in (_SAT, _EDGE, _BOARD_INT8, _BOARD_FP16, _TPU, _A100)}
+)

@@ -99,7 +99,8 @@ class _Absorber:
         """Clock and enable of a plain flip-flop; None for any other."""
         cell = self.cells[name]
         parameters, pins = cell["parameters"], cell["connections"]
-        plain = parameters.get("REGSET", "RESET") == "RESET" and parameters.get("CLKMUX", "CLK") == "CLK"
+        expected = {"REGSET": "RESET", "CLKMUX": "CLK", "LSRMUX": "LSR", "LSRMODE": "LSR"}
+        plain = all(parameters.get(name, value) == value for name, value in expected.items())
         enables: dict[str, int | str] = {"1": "1", "CE": _pin(cell, "CE", "1")}
         enable = enables.get(parameters.get("CEMUX", "1").strip(), "x")  # Yosys writes "1 ", lest it be read as a number
         reset = pins.get("LSR", [_ZERO])[0]

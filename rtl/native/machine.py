@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from rtl.native.model import build_shared
 from rtl.native.toolchain import built
-from rtl.registers import REGISTERS
 from simulator.arch import Accelerator
 from simulator.encoding import COMMAND_BYTES, ENGINES, Fault
 from simulator.layout import bus_bytes
+from simulator.register_map import REGISTERS
 from simulator.result import Counters
 from simulator.schedule import Engine
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.arch import Accelerator
-from simulator.layout import Banking, bus_bytes, operand_words, word_elements
+from simulator.layout import Banking, bus_bytes, bus_elements, operand_words, word_elements
 
 __all__ = ["Tile", "line_stride", "random_tile"]
 
@@ -40,7 +40,8 @@ class Tile:
 
 def line_stride(accelerator: Accelerator, how: Banking, entries: int, unit: int, across: bool) -> int:
     """Entries from a line to the next of its bank: at least its own, and so that the lines of a beat meet in no place."""
-    if how is Banking.STEP_ROWS or not across:
+    banks = accelerator.array.cols if how is Banking.LINE_COLS else accelerator.array.rows
+    if how is Banking.STEP_ROWS or not across or bus_elements(accelerator) <= banks:
         return entries
     units, modulus = -(-entries // unit), 2 if unit & (unit - 1) == 0 else word_elements(accelerator)
     return unit * (units + (1 - units) % modulus)
@@ -60,7 +61,8 @@ def random_tile(accelerator: Accelerator, rng, how: Banking, kept: bool, across:
         per_line = (-(-steps // array.rows) if how is Banking.STEP_ROWS else steps) * per_step
         stride = line_stride(accelerator, how, per_line, per_step if kept else 1, across)
         if not across:
-            stride += int(rng.integers(0, 3))
+            whole = not kept and bus_elements(accelerator) <= min(array.rows, array.cols)  # strides are whole steps
+            stride += int(rng.integers(0, 3)) * (per_step if whole else 1)
         in_bank = lines if how is Banking.STEP_ROWS else -(-lines // banks)
         if in_bank * stride <= operand_words(accelerator, "a") * word_elements(accelerator):
             break

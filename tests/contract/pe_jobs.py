@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from simulator.arch import Pe
+from simulator.arch import Dataflow, Pe
 from simulator.arithmetic import accumulator_dtype, compress, multiply_dense, multiply_sparse, quantize
 from simulator.formats import FORMATS
 from workloads.sparsity import DENSE, NM
@@ -76,16 +76,19 @@ class Rows:
         held.update(fields)
 
 
-def random_rows(pe: Pe, jobs: int, seed: int) -> Rows:
+def random_rows(pe: Pe, jobs: int, seed: int, dataflows=tuple(Dataflow), *, fill_in_time: bool = False) -> Rows:
+    """Jobs as an array of these dataflows gives them; `fill_in_time`: fills may come in the cycle of their addition."""
     rng = np.random.default_rng(seed)
-    rows, free, bank, load_from = Rows(), 0, 0, 0
+    rows, free, bank, load_from = Rows(), 1, 0, 0  # a fill comes a cycle before its beat
     while len(rows.jobs) < jobs:
         pattern = PATTERNS[rng.integers(len(PATTERNS))]
         resident, kept = bool(rng.integers(2)), bool(rng.integers(2))
+        if not (set(dataflows) - {Dataflow.OS} if resident else Dataflow.OS in dataflows):
+            continue
         nm = isinstance(pattern, NM)
         if (nm and pattern.group > pe.group) or (resident and pe.registers < max(pe.depth(pattern), pe.lanes)):
             continue
-        start, free = _job(pe, rows, rng, free, pattern, resident, kept and nm, bank, load_from)
+        start, free = _job(pe, rows, rng, free, pattern, resident, kept and nm, bank, load_from, fill_in_time)
         if resident:  # the other copy's beats have all begun
             bank, load_from = 1 - bank, start
         rows.jobs.append((str(pattern), resident, kept and nm))
@@ -93,7 +96,7 @@ def random_rows(pe: Pe, jobs: int, seed: int) -> Rows:
     return rows
 
 
-def _job(pe, rows, rng, start, pattern, resident, kept, bank, load_from):
+def _job(pe, rows, rng, start, pattern, resident, kept, bank, load_from, fill_in_time):
     """Write one job's control, operands and results; returns when it starts, at `start` or later, and ends."""
     nm, lag = isinstance(pattern, NM), pe.accumulate_latency
     depth, beats = pe.depth(pattern), pe.beats(pattern)
@@ -168,9 +171,15 @@ def _job(pe, rows, rng, start, pattern, resident, kept, bank, load_from):
                     rows.put("column", t, **(kept_beat(q, step, beat) if kept else dense("column", q, step)))
                 if first and not fresh:
                     arrives = t + late - int(rng.integers(0, q + 1))  # in time, or waiting in its slot
-                    while ("arriving", arrives) in rows.ports:
+                    if resident and pe.interleave <= lag:
+                        arrives = t + late
+                    elif not resident and not fill_in_time:
+                        arrives -= 1
+                    port = "arriving" if resident else "fill"
+                    while (port, arrives) in rows.ports:
                         arrives += 1
-                    rows.put("arriving", arrives, valid=1, slot=q, sum=int(accumulator_bits(begin)[q, 0, 0]))
+                    assert arrives <= t + late - (not resident and not fill_in_time)
+                    rows.put(port, arrives, valid=1, slot=q, sum=int(accumulator_bits(begin)[q, 0, 0]))
                 if last and resident:
                     rows.leaving[t + pe.latency] = (q, int(want[q]))
     if not resident:

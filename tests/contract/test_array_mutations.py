@@ -25,13 +25,18 @@ surroundings.check()
 # name: (machine, file, right text, wrong text)
 FAULTS = {
     "none": ("int8-2x2", "pe.py", "self.copy", "self.copy"),
-    "sums are not fed back at once": ("int8-2x2", "pe.py", "Mux(done_beat & (done_slot == i), add.sum, sums[i])", "sums[i]"),
-    "a late arrival is missed": ("int8-2x2", "pe.py", "Mux(arrives, self.arriving.sum, waiting[i])", "waiting[i]"),
+    "sums are not fed back at once": (
+        "int8-3x5-two-lanes",
+        "pe_sums.py",
+        "Mux(done_beat & (done_slot == slot), add.sum, held)",
+        "held",
+    ),
+    "a late arrival is missed": ("int8-3x5-two-lanes", "pe_sums.py", "Mux(arrives, last.sum, waiting)", "waiting"),
     "absent lanes add a product": (
         "int8-3x5-two-lanes",
         "pe.py",
-        "Mux(present[lane], multiply.product",
-        "Mux(1, multiply.product",
+        "gates = [present] if nothing_from_zero else []",
+        "gates = []",
     ),
     "one bank of registers": ("int8-2x2", "array_control.py", "Mux(head, bank, ~bank)", "Mux(head, bank, bank)"),
     "OS waits no shift": ("int8-2x2", "array_control.py", "cycle + 1 >= shift", "resident | (cycle + 1 >= shift)"),
@@ -43,8 +48,8 @@ FAULTS = {
     "words a row a cycle": (
         "int8-2x2",
         "array.py",
-        "line.hop.eq(hop), line.value.eq(each.word)",
-        "line.hop.eq(1), line.value.eq(each.word)",
+        "line.back.eq(pointers.back),\n                        line.value.eq(each.word)",
+        "line.back.eq(pointers.at - 1),\n                        line.value.eq(each.word)",
     ),
     "steps of as many entries as beats": (
         "int8-3x5-two-lanes",

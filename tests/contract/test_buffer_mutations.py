@@ -21,19 +21,24 @@ else:
     test_result_buffer.test_beats_that_wait({name!r})
     test_result_buffer.test_a_beat_a_cycle({name!r})
 """
-OPERAND, UNPACK, RESULT = "operand_buffer.py", "operand_unpack.py", "result_buffer.py"
+OPERAND, SCATTER, UNPACK = "operand_buffer.py", "operand_scatter.py", "operand_unpack.py"
+RESULT = "result_buffer.py"
 
 # name: (machine, file, right text, wrong text)
 FAULTS = {
     "none": ("int8-2x2-bus4", OPERAND, "rise", "rise"),
-    "a unit that began in the beat before is lost": ("int8-2x2-bus4", OPERAND, "<= beat.position", "< beat.position"),
-    "two rounds rise as one": ("int8-2x2-bus4", OPERAND, "entry + rise * rounds", "entry + rise"),
-    "rows are a unit apart": ("int8-2x2-bus4", OPERAND, "Mux(fields.across, unit, fields.stride)", "unit"),
-    "no word after the first": ("int8-2x2-bus4", OPERAND, "Mux(each, following, word)", "word"),
-    "a slot for all": ("int8-2x2-bus4", OPERAND, "Cat(word, slot)", "Cat(word, 0)"),
+    "a unit that began in the beat before is lost": ("int8-2x2-bus4", SCATTER, "Const(0, 1) if e else offset", "Const(0, 1)"),
+    "two rounds rise as one": ("int8-2x2-bus4", SCATTER, "point.base + load.rise * r)", "point.base + load.rise * (r > 0))"),
+    "rows are a unit apart": ("int8-2x2-bus4", SCATTER, "Mux(fields.across, came.unit, fields.stride)", "came.unit"),
+    "an entry is counted later": ("int8-2x2-bus4", SCATTER, "Mux(point.more, whole + 1, whole)", "whole"),
+    "a load overtakes others": ("int8-2x2-bus4", SCATTER, "Mux(queue.r_rdy, layout(queue.r_data), came)", "came"),
+    "no word after the first": ("int8-2x2-bus4", OPERAND, "Mux(behind, following, word)", "word"),
+    "no half after the first": ("int8-4x5-bus4", OPERAND, "(word + half)", "word"),
+    "dense entries turn like kept ones": ("int8-4x5-bus4", OPERAND, "turned[low:])", "turned)"),
+    "a slot for all": ("int8-2x2-bus4", OPERAND, "beat.slot)", "0)"),
     "the other side's requests": ("int8-2x2-bus4", OPERAND, '"b" else ~request.operand_b', '"b" else 1'),
-    "a cut entry is dropped": ("int8-2x2-bus4", UNPACK, "cut_bits.eq(available - ", "cut_bits.eq(0 & available - "),
-    "a row's last element": ("int8-2x2-bus4", UNPACK, "beat.bytes > i * bits // 8", "beat.bytes > (i + 1) * bits // 8"),
+    "a cut entry is dropped": ("int8-2x2-bus4", UNPACK, "before.eq(beat.data[-self.kept :])", "before.eq(0)"),
+    "a row's last element": ("int8-2x2-bus4", UNPACK, "beat.bytes >= least", "beat.bytes > least"),
     "a sum is shown late": ("int8-5-bus8", RESULT, "else (write,)", "else ()"),
     "folds do not turn": ("int8-5-bus8", RESULT, "(Mux(fields.swapped, 0, row) + fold)", "(Mux(fields.swapped, 0, row))"),
     "all places read one fold": ("int8-5-bus8", RESULT, "base + fold + later", "base + fold"),

@@ -62,7 +62,7 @@ def test_every_opcode_is_checked():
 
 @pytest.mark.skipif(find_spec("amaranth") is None, reason="needs the rtl extra")
 def test_registers_are_the_counters():
-    from rtl.registers import REGISTERS
+    from simulator.register_map import REGISTERS
 
     assert [field.name for field in fields(Counters)] == [name for name in REGISTERS if name in Counters().as_dict()]
     assert {"digest", "status", "start", "fault", "fault_command", "cycles"} <= set(REGISTERS)

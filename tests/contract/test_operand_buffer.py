@@ -43,6 +43,10 @@ MACHINES = {
     "fp16-4x3-bus4": machine("fp16", 4, 3, 4, group=16, lanes=2),
     "fp16-5x3-bus16": machine("fp16", 5, 3, 16, group=2, slots=2),
     "bf16-2x3-bus16": machine("bf16", 2, 3, 16, group=4, lanes=4),
+    "int8-4x5-bus4": machine("int8", 4, 5, 4),
+    "int8-5x4-lanes": machine("int8", 5, 4, 4, group=16, lanes=4),
+    "int8-4x4-whole": machine("int8", 4, 4, 4, group=4, lanes=2),
+    "int8-3x3-bus16": machine("int8", 3, 3, 16),
     "int8-2x1-dense": machine("int8", 2, 1, 8, group=1, lanes=1),
 }
 KINDS = [(how, kept, across) for how in Banking for kept in (False, True) for across in (False, True)]
@@ -68,14 +72,14 @@ class Play:
         self.load, self.fields, self.beat = {}, {}, {}
         self.asks: dict[tuple[int, str, int], dict] = {}
         self.wanted = []  # cycle, port, number, entries
-        self.end = 1  # the next beat's first cycle
+        self.end = 2  # the next beat's first cycle
         self.strobe = 0
 
     def fill(self, tile, slot) -> None:
-        """Beats with random gaps; the load's fields some time before, beside the beats of those before it."""
-        start = self.end + int(self.rng.integers(0, 4))
-        strobe = max(self.strobe, start - 1 - int(self.rng.integers(0, 5)))
-        assert strobe < start
+        """Beats with random gaps; the load's fields two cycles before or earlier, beside the beats of those before it."""
+        start = max(self.end + int(self.rng.integers(0, 4)), self.strobe + 2)
+        strobe = max(self.strobe, start - 2 - int(self.rng.integers(0, 5)))
+        assert strobe < start - 1
         self.load[strobe], self.strobe = tile.fields | {"slot": slot}, strobe + 1
         at = start
         for beat in tile.beats(bus_bytes(self.accelerator)):

@@ -17,9 +17,11 @@ from rtl_kit import NativeModel, run_cocotb  # noqa: E402
 from rtl.emit import check, verilog_of  # noqa: E402
 from rtl.native.toolchain import ports_of  # noqa: E402
 from rtl.pe import Pe, control_layout, operand_layout, sum_layout, word_layout  # noqa: E402
+from simulator.arch import Dataflow  # noqa: E402
 from simulator.arch import Pe as Spec  # noqa: E402
+from workloads.sparsity import DENSE  # noqa: E402
 
-INPUTS = ["en", "rst", "control", "row", "column", "word", "arriving", "copy", "drain_slot"]
+INPUTS = ["en", "rst", "control", "row", "column", "word", "arriving", "fill", "copy", "drain_slot"]
 OUTPUTS = ["leaving", "drained"]
 
 
@@ -77,6 +79,7 @@ def values_of(pe: Spec, rows: Rows, en: np.ndarray, rst: np.ndarray) -> dict[str
         "column": operand_layout(pe),
         "word": word_layout(pe),
         "arriving": sum_layout(pe),
+        "fill": sum_layout(pe),
     }
     columns: dict[str, list[int]] = {"en": [int(v) for v in en], "rst": [int(v) for v in rst]}
     for port, layout in layouts.items():
@@ -92,8 +95,8 @@ def values_of(pe: Spec, rows: Rows, en: np.ndarray, rst: np.ndarray) -> dict[str
     return columns
 
 
-def build(pe: Spec) -> tuple[NativeModel, dict[str, int]]:
-    verilog = verilog_of(Pe(pe), "pe")
+def build(pe: Spec, dataflows=tuple(Dataflow), *, fill_in_time: bool = False) -> tuple[NativeModel, dict[str, int]]:
+    verilog = verilog_of(Pe(pe, dataflows, fill_in_time=fill_in_time), "pe")
     bits = {name: port.bits for name, port in ports_of(verilog, "pe").items()}
     return NativeModel(verilog, "pe", INPUTS, OUTPUTS), bits
 
@@ -117,14 +120,17 @@ def compare(pe: Spec, rows: Rows, seen: dict[str, list[int]], since: int = 0) ->
             assert seen["drained"][t] == rows.drained[t], f"cycle {t}: {seen['drained'][t]:#x}, not {rows.drained[t]:#x}"
 
 
-def jobs_of(pe: Spec, jobs: int) -> None:
-    model, bits = build(pe)
+def jobs_of(pe: Spec, jobs: int, dataflows=tuple(Dataflow), *, fill_in_time: bool = False) -> None:
+    model, bits = build(pe, dataflows, fill_in_time=fill_in_time)
     rng = np.random.default_rng(1)
-    rows = random_rows(pe, jobs, seed=2)
+    rows = random_rows(pe, jobs, 2, dataflows, fill_in_time=fill_in_time)
     widths = {pattern for pattern, _, _ in rows.jobs}
-    assert widths == {str(p) for p in PATTERNS}
-    assert len(set(rows.jobs)) >= 2 * len(PATTERNS)
-    assert min(len(rows.leaving), len(rows.drained)) > jobs // 4
+    assert widths == {str(p) for p in PATTERNS if pe.group >= pe.depth(p) or p is DENSE}
+    both = len({resident for _, resident, _ in rows.jobs})
+    assert both == 1 + (len({Dataflow.OS} & set(dataflows)) == 1 != len(dataflows))
+    assert len(set(rows.jobs)) >= both * len(widths)
+    left = len(rows.leaving) if Dataflow.OS not in dataflows else len(rows.drained)
+    assert min(left, len(rows.leaving), len(rows.drained)) > jobs // 4 if both == 2 else left >= jobs
     always = np.ones(rows.length, np.int64)
     seen = run(model, bits, values_of(pe, rows, always, 0 * always))
     compare(pe, rows, seen)
@@ -137,6 +143,29 @@ def jobs_of(pe: Spec, jobs: int) -> None:
 @pytest.mark.parametrize("pe", SPECS, ids=label)
 def test_jobs_back_to_back(pe: Spec):
     jobs_of(pe, 300)
+
+
+@pytest.mark.parametrize("dataflows", [(Dataflow.OS,), (Dataflow.WS,), (Dataflow.IS, Dataflow.WS), (Dataflow.OS, Dataflow.WS)])
+@pytest.mark.parametrize(
+    "pe",
+    [
+        spec("int8", 1, 2, 1, 1),
+        spec("int8", 1, 1, 2, 1, group=1),
+        spec("int8", 2, 1, 2, 2, group=1),
+        spec("int8", 2, 1, 1, 3),
+        spec("fp16", 2, 1, 2, 2, group=4),
+    ],
+    ids=lambda pe: f"{label(pe)}-group{pe.group}",
+)
+def test_only_what_the_dataflows_need(pe: Spec, dataflows: tuple[Dataflow, ...]):
+    """The same jobs on PEs without stationary registers, or without what drains."""
+    jobs_of(pe, 200, dataflows)
+
+
+@pytest.mark.parametrize("dataflows", [(Dataflow.OS,), tuple(Dataflow)])
+@pytest.mark.parametrize("pe", [spec("int8", 1, 0, 1, 1), spec("int8", 2, 1, 3, 1)], ids=label)
+def test_fills_in_time(pe: Spec, dataflows: tuple[Dataflow, ...]):
+    jobs_of(pe, 200, dataflows, fill_in_time=True)
 
 
 @pytest.mark.slow

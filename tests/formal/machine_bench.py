@@ -53,6 +53,7 @@ class MachineBench(wiring.Component):
         frames = mutant("rtl/frame.py", tag, *changes("frame.py"), ENGINES=units, WAIT_BITS=BITS)
         small = {"ENGINES": units, "progress_layout": frames.progress_layout}
         decoder = mutant("rtl/decoder.py", *changes("decoder.py"), **small).Decoder
+        small["countdown_layout"] = frames.countdown_layout
         others = {"UNITS": engines, "INDEX_BITS": BITS, "PREFETCH": PREFETCH, "Decoder": decoder}
         self.sequencer = mutant("rtl/sequencer.py", *changes("sequencer.py"), **small, **others).Sequencer(accelerator)
         self.frames = [frames.Frame(accelerator, opcode) for opcode in list(Opcode)[:engines]]
@@ -116,7 +117,8 @@ class MachineBench(wiring.Component):
                 frame.push.eq(sequencer.push[i]),
                 frame.pushed.command.op.eq(Mux(sequencer.put.any(), Cat(dispatched), before)),
                 frame.pushed.waits.eq(Cat(pushed[f"wait_{engine.value}"][:BITS] for engine in self.units)),
-                frame.progress.eq(sequencer.progress),
+                frame.countdown.eq(sequencer.countdown),
+                frame.tokens.eq(sequencer.tokens),
                 frame.ready.eq((given[i] == 0) | (self.ready[i] & (given[i] != 3))),
                 sequencer.room[i].eq(frame.room),
                 done.eq(self.end[i] & (given[i] != 0)),
@@ -158,9 +160,10 @@ class MachineBench(wiring.Component):
             arrives = state.tokens[-1][i]
             m.d.sync += visible[i].eq(Mux(starts, 0, visible[i] + arrives))
             waits = [_of(state.frames[i]["waits"], e) for e in count]
+            progress = _finished(inner, i) + sequencer.tokens[i]
             m.d.comb += [
-                Assert(_of(sequencer.progress, i) == (visible[i] + arrives)[:BITS], "a token comes its latency after done"),
-                Assert(_of(sequencer.progress, i) <= state.ended[i] + sequencer.done[i], "no token without done"),
+                Assert(progress == visible[i] + arrives, "a token comes its latency after done"),
+                Assert(progress <= state.ended[i] + sequencer.done[i], "no token without done"),
                 Assert(state.ended[i] + state.given[i] <= _of(inner["dispatched"], i), "accepted <= dispatched"),
             ]
             for e in count:
@@ -182,7 +185,7 @@ class MachineBench(wiring.Component):
             inner["here"] & ((inner["found"] != 0) | (inner["word"][: HEADER["opcode"]] == Opcode.END)),
             inner["dispatching"] & all_arrived & (level == 0),
             inner["ended"] & inner["fetching"],
-            inner["ended"] & idle & (inner["finished"].as_value() == inner["dispatched"].as_value()),  # the end
+            inner["ended"] & idle & (inner["finished"] == inner["index"]),  # the end
         ]
         waited = Signal()
         with m.If(frames[1].accept & (_of(state.frames[1]["waits"], 0) != 0)):
@@ -201,6 +204,7 @@ class MachineBench(wiring.Component):
         m.d.comb += [
             claim(pending == in_flight),
             claim(pending + level <= PREFETCH),
+            claim(inner["reserved"] == pending + level),
             claim((level - ready <= PREFETCH - 1) & (ready | (level <= 1)) & (~ready | (level != 0))),
             claim(~running | ((inner["asked"] == inner["arrived"] + pending) & (inner["asked"] <= length))),
             claim(~running | ended | (level + index == inner["arrived"])),
@@ -210,6 +214,8 @@ class MachineBench(wiring.Component):
             claim(running | ~(dispatching | fetching)),
             claim(~dispatching | ~ended),
             claim(~running | ended | (fetching & (length != 0))),
+            claim(inner["finished"] == reduce(add, (_finished(inner, i) for i in count)), "all engines' are counted"),
+            claim(inner["index"] == reduce(add, (_of(inner["dispatched"], i) for i in count))),
         ]
         if self.dispatch > 1:
             age, left, whose = (inner[name] for name in ("age", "left", "whose"))
@@ -228,7 +234,7 @@ class MachineBench(wiring.Component):
             flying = reduce(add, (token[i] for token in state.tokens[1:]), Const(0))
             m.d.comb += [
                 claim(dispatched == state.ended[i] + state.given[i] + held + road),
-                claim(state.ended[i] == _of(inner["finished"], i) + flying),
+                claim(state.ended[i] == _finished(inner, i) + flying),
                 claim(running | (flying == 0), "no token is left at a program's end"),
                 claim(frame["waiting"] + frame["taken"] == held + road),
                 claim(frame["waiting"] <= self.depth),
@@ -265,6 +271,11 @@ class _State(NamedTuple):
     tokens: list[Value]  # done, and the registers after it
     road: Value  # put and not yet pushed
     entries: list[_Entry]
+
+
+def _finished(sequencer: dict[str, Any], i: int) -> Value:
+    """Commands of an engine that were seen finished before this cycle."""
+    return ((1 << BITS) - 2 - _of(sequencer["countdown"], i))[: BITS + 1]
 
 
 def _of(counts: Value, i: int) -> Value:

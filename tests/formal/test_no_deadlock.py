@@ -40,8 +40,8 @@ MUTANTS: dict[str, tuple[Machine, Change]] = {
         (2, 1, 2, 2),
         (
             "sequencer.py",
-            "self.progress[name].eq(finished[name] + later[number])",
-            "self.progress[name].eq(finished[name] + self.done[number])",
+            "self.tokens.eq(later)",
+            "self.tokens.eq(self.done)",
         ),
     ),
     "commands outlive their program": ((2, 1, 1, 1), ("sequencer.py", "~self.arvalid & (buffer.level == 0)", "~self.arvalid")),
@@ -49,7 +49,7 @@ MUTANTS: dict[str, tuple[Machine, Change]] = {
     "tokens outlive their program": ((2, 1, 2, 2), ("sequencer.py", "& all_done", "& self.idle")),
     "the first command comes early": ((2, 1, 2, 2), ("sequencer.py", "m.d.sync += age.eq(0)", "pass")),
     "room is never seen": ((2, 1, 1, 1), ("frame.py", "(waiting != 0)) < self.depth", "(waiting != 0)) < self.depth - 1")),
-    "a token is not enough": ((2, 1, 1, 1), ("frame.py", ">= waits[engine.value]", "> waits[engine.value]")),
+    "a token is not enough": ((2, 1, 1, 1), ("frame.py", "Cat(1, countdown))", "Cat(1, countdown + 1))")),
 }
 
 

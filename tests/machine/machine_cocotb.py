@@ -13,13 +13,13 @@ from cocotb.triggers import FallingEdge, RisingEdge
 from rtl_kit.axi_memory import AxiMemory, Stalls
 
 from dse.verify_programs import Case
-from rtl.registers import REGISTERS
 from simulator.arch import Accelerator
 from simulator.binary import program_of
 from simulator.encoding import COMMAND_BITS, COMMAND_BYTES, VERSION
 from simulator.interpreter import interpret
 from simulator.layout import bus_bytes
 from simulator.machine import run
+from simulator.register_map import REGISTERS
 from simulator.result import Counters
 
 BASE = 0x5_0000_1000  # of the program memory: beyond 32 bits

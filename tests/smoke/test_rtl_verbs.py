@@ -12,8 +12,8 @@ from terminal import dse, refused
 need_rtl()
 
 from dse.config import changed  # noqa: E402
-from rtl.registers import REGISTERS  # noqa: E402
 from simulator.presets import PRESETS  # noqa: E402
+from simulator.register_map import REGISTERS  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"vector.lanes": 2, "updater.lanes": 2, "pruner.lanes": 2}

@@ -163,8 +163,10 @@ def run_example(command, place):
         pytest.skip("240 points: make sweep runs it")
     if words[0] == "trace":
         pytest.importorskip("torch")
-    if words[0] in ("rtl", "check"):
+    if words[0] in ("rtl", "check", "build"):
         pytest.importorskip("amaranth")
+    if words[0] == "build":
+        pytest.importorskip("amaranth_boards")
     words = [word.replace("#117", "#1") for word in words]  # the sweep here is smaller
     if words[0] == "run" and any(w.endswith(".jsonl.gz") for w in words) and not (place / words[2]).exists():
         pytest.importorskip("torch")
@@ -174,8 +176,8 @@ def run_example(command, place):
 
 
 def example(command):
-    """A check compiles a machine: minutes."""
-    return pytest.param(command, marks=pytest.mark.slow if command.startswith("dse check") else ())
+    """A check compiles a machine, a build places one: minutes."""
+    return pytest.param(command, marks=pytest.mark.slow if command.startswith(("dse check", "dse build")) else ())
 
 
 @pytest.mark.parametrize("command", [example(command) for command in help_examples()])

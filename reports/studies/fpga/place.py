@@ -1,0 +1,78 @@
+# amaranth: UnusedElaboratable=no
+"""One array through synthesis, place and route, between registers and without pins; rows are kept as they are made."""
+
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from reports.studies.fpga.points import gops
+from reports.synthesis.__main__ import rtl_digest
+from rtl.array import Array
+from rtl.emit import verilog_of
+from rtl.fpga.place import Chip, ToolError, place
+from rtl.fpga.synthesize import synthesize
+from rtl.registered import Registered
+from rtl.yosys_shim import YosysError
+from simulator.arch import Accelerator
+from workloads.sparsity import DENSE, NM
+
+__all__ = ["CHIP", "place_array", "run_points"]
+
+CHIP = Chip(family="ecp5", options=("--85k", "--package", "CABGA381", "--speed", "6"), write="--textcfg")
+"""The ULX3S's: LFE5U-85F, the slowest speed grade."""
+
+
+def place_array(accelerator: Accelerator, seed: int) -> dict[str, Any]:
+    """Cells and clock of an array."""
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = folder / "design.v"
+        source.write_text(verilog_of(Registered(Array(accelerator)), "unit"))
+        pe = synthesize([source], "unit.pe", "ecp5", folder).resources
+        netlist = synthesize([source], "unit", "ecp5", folder, apart=["*.pe", "*.pe_*"])
+        placed = place(netlist.path, CHIP, folder, frequency_hz=100_000_000, seed=seed)
+    pattern = NM(2, 8)
+    sparse = gops(accelerator, pattern, placed.slowest_hz) if accelerator.pe.group >= pattern.group else None
+    return {
+        "name": accelerator.name,
+        "format": accelerator.pe.format,
+        "rows": accelerator.array.rows,
+        "cols": accelerator.array.cols,
+        "group": accelerator.pe.group,
+        "dataflows": "+".join(accelerator.array.dataflows),
+        "seed": seed,
+        **placed.used.as_dict(),
+        "pe_lut": pe.lut,
+        "pe_ff": pe.ff,
+        "fmax_mhz": round(placed.slowest_hz / 1e6, 2),
+        "gops_dense": round(gops(accelerator, DENSE, placed.slowest_hz), 3),
+        "gops_2_8": None if sparse is None else round(sparse, 3),
+        "seconds": round(time.process_time() - began, 1),
+        "digest": accelerator.digest,
+        "rtl": rtl_digest(),
+    }
+
+
+def run_points(points: Iterable[tuple[Accelerator, int]], table: Path) -> pd.DataFrame:
+    """Those that are not in the table yet, one after another."""
+    rows = pd.read_csv(table).to_dict("records") if table.exists() else []
+    done = {(row["digest"], row["seed"], row["rtl"]) for row in rows}
+    with Progress(TextColumn("{task.description}"), TimeElapsedColumn()) as progress:
+        for accelerator, seed in points:
+            if (accelerator.digest, seed, rtl_digest()) in done:
+                continue
+            task = progress.add_task(f"{accelerator.name}, seed {seed}", total=1)
+            try:
+                rows.append(place_array(accelerator, seed))
+            except (ToolError, YosysError) as error:
+                progress.console.print(f"{accelerator.name}: {error}")
+            else:
+                pd.DataFrame(rows).to_csv(table, index=False)
+            progress.update(task, advance=1)
+    return pd.DataFrame(rows)
