@@ -66,7 +66,7 @@ def fetch_next(
     below = wire(m, "fetch_x_below", (here + terms.column_entries)[:SIZE_BITS])
     m.d.sync += [x_row.eq(Mux(row_end, below, here)), x_held.eq(Mux(row_end, below, x + 1))]
 
-    start = target["word"], target["u"][: words.low_bits]
+    start = target["word"], words.low(target["u"])
     walk = Walk(m, words, "fetch", first=first, start=start, along_v=along_v, row_end=row_end)
     slot = index[: pe.interleave.bit_length()]
     of_u, of_v = Mux(along_v, 0, slot), Mux(along_v, slot, 0)

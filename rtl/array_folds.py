@@ -16,7 +16,6 @@ from rtl.array_walk import Words, scaled
 from rtl.pe import product_cycles
 from rtl.skew import delayed
 from simulator.arch import Accelerator, Dataflow
-from simulator.layout import result_places
 
 __all__ = ["Folds", "Terms", "derive", "settles"]
 
@@ -153,10 +152,8 @@ def _along_v(m: Module, accelerator: Accelerator, command: data.View) -> Signal:
         above = (above * -(-(1 << places) // odd)) >> places
     whole = Signal(SIZE_BITS - shift, name="whole_folds_above", reset_less=True)  # of all but the last line
     along_v = Signal(name="along_v", reset_less=True)
-    if later:
-        m.d.sync += [whole.eq(above), along_v.eq(command.n > scaled(whole, cols))]
-    else:
-        m.d.comb += [whole.eq(above), along_v.eq(command.n > scaled(whole, cols))]
+    domain = m.d.sync if later else m.d.comb
+    domain += [whole.eq(above), along_v.eq(command.n > scaled(whole, cols))]
     return along_v
 
 
@@ -233,9 +230,9 @@ def next_fold(
     for name, (again, on, by) in rises.items():
         here = fold[name]
         m.d.comb += following[name].eq(Mux(again, 0, here + Mux(on, by, 0)))
-    words, places = terms.words, result_places(accelerator)
-    deep, _ = words.moved(fold["word"], fold["u"][: (places - 1).bit_length()], rows * interleave)
-    flat, _ = words.moved(fold["word"], fold["u"][: (places - 1).bit_length()], rows)
+    words = terms.words
+    deep, _ = words.moved(fold["word"], words.low(fold["u"]), rows * interleave)
+    flat, _ = words.moved(fold["word"], words.low(fold["u"]), rows)
     m.d.comb += following["word"].eq(Mux(u_again, 0, Mux(u_on, Mux(u_deep, deep, flat), fold["word"])))
     m.d.comb += following["v_left"].eq(Mux(v_again, terms.v_end, fold["v_left"] - Mux(v_on, v_wide, 0)))
     m.d.comb += following["u_left"].eq(Mux(u_again, terms.u_end, fold["u_left"] - Mux(u_on, u_wide, 0)))

@@ -79,7 +79,10 @@ class Stream:
 
         self.lines, self.columns = pair("row_line", ENTRY_BITS), pair("column_line", ENTRY_BITS)
         self.row_xs, self.column_xs = pair("row_x", SIZE_BITS), pair("column_x", SIZE_BITS)
-        self.words, self.lows = pair("position_word", len(words.stride)), pair("position_low", words.low_bits)
+        self.words, self.lows = (
+            pair("position_word", len(words.stride)),
+            (words.new_low("position_low_first"), words.new_low("position_low")),
+        )
         self.row_line, self.row_x, self.column_x = self.lines[1], self.row_xs[1], self.column_xs[1]
         self.column_line, self.word, self.low = self.columns[1], self.words[1], self.lows[1]
         row_x = wire(m, "row_x_after", (self.row_xs[0] + Mux(resident, 0, terms.row_entries))[:SIZE_BITS])

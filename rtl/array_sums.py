@@ -67,7 +67,7 @@ def drain_fold(
         words,
         "leaving",
         first=slot_end,
-        start=(fold["word"], fold["u"][: words.low_bits]),
+        start=(fold["word"], words.low(fold["u"])),
         along_v=along_v,
         row_end=row_end,
         registered=True,

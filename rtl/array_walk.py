@@ -1,6 +1,6 @@
 """Addresses of sums in the result buffer, one line or some lines further at a time: additions instead of products."""
 
-# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -46,6 +46,13 @@ class Words:
     def low_bits(self) -> int:
         return (result_places(self.accelerator) - 1).bit_length()
 
+    def low(self, u: Value) -> Value:
+        """u % places; a bit of 0 where a word has one place."""
+        return u[: self.low_bits] if self.low_bits else Const(0, 1)
+
+    def new_low(self, name: str) -> Signal:
+        return Signal(max(1, self.low_bits), name=name)
+
     def moved(self, word: Value, low: Value, lines: int) -> tuple[Value, Value]:
         """The word before the fold is added, and `low`, some lines further."""
         bits, places = len(self.stride), 1 << self.low_bits
@@ -64,7 +71,7 @@ class Words:
 
     def at(self, word: Value, low: Value, fold: Value) -> tuple[Value, Value]:
         """The word and the place of a sum."""
-        return (word + fold)[: len(self.stride)], (low + fold)[: self.low_bits] if self.low_bits else Const(0, 1)
+        return (word + fold)[: len(self.stride)], self.low(low + fold)
 
 
 class Walk:
@@ -88,7 +95,7 @@ class Walk:
         rows, interleave = words.accelerator.array.rows, words.accelerator.pe.interleave
 
         def state(what: str) -> tuple[Signal, Signal]:
-            return Signal(len(words.stride), name=f"{name}_{what}_word"), Signal(words.low_bits, name=f"{name}_{what}_low")
+            return Signal(len(words.stride), name=f"{name}_{what}_word"), words.new_low(f"{name}_{what}_low")
 
         def change(target: tuple[Value, Value], value: tuple[Value, Value]) -> None:
             m.d.sync += [each.eq(new) for each, new in zip(target, value, strict=True)]

@@ -230,6 +230,27 @@ _BOARD_FP16 = Preset(
     provenance=MappingProxyType(_own_design("dram.latency_ns", "dram.outstanding", "sequencer.queue_depth")),
 )
 
+_TILE_BUFFER = Buffer(bytes=2 * 2**10, banks=8, bank_bits=128, slots=1)
+_TILE = Preset(
+    accelerator=Accelerator(
+        name="tile-int8",
+        clock_hz=12_000_000,
+        pe=Pe(format="int8", group=4, lanes=1, registers=4, multiply_latency=1, accumulate_latency=1, interleave=1),
+        array=Array(rows=2, cols=2, dataflows=(Dataflow.OS,), double_buffered=True),
+        a_buffer=_TILE_BUFFER,
+        b_buffer=_TILE_BUFFER,
+        c_buffer=_TILE_BUFFER,
+        work_buffer=Buffer(bytes=64, banks=1, bank_bits=32),
+        pruner=Pruner(lanes=0, latency=2),
+        updater=Updater(lanes=0, latency=16),
+        vector=VectorUnit(lanes=0, latency=8),
+        dram=Dram(bytes_per_second=12_000_000, latency_ns=1000, burst_bytes=16, outstanding=4),
+        sequencer=Sequencer(dispatch_cycles=1, queue_depth=2, token_latency=1),
+    ),
+    about="a 2x2 INT8 array without engines around it, for `dse build` on an iCE40 board",
+    provenance=MappingProxyType(_own_design("dram.latency_ns", "dram.outstanding", "sequencer.queue_depth")),
+)
+
 _TPU_PAPER = "arXiv:1704.04760"
 _TPU = Preset(
     accelerator=Accelerator(
@@ -330,5 +351,5 @@ _A100 = Preset(
 )
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
-    {p.accelerator.name: p for p in (_SAT, _EDGE, _BOARD_INT8, _BOARD_FP16, _TPU, _A100)}
+    {p.accelerator.name: p for p in (_SAT, _EDGE, _BOARD_INT8, _BOARD_FP16, _TILE, _TPU, _A100)}
 )

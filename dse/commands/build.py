@@ -32,8 +32,9 @@ def build_command(
         int, typer.Option(parser=natural, metavar="N", help="On-chip memory for programs; 0: what suits the board.")
     ] = 0,
     seed: Annotated[int, typer.Option(parser=natural, metavar="N", help="Seed of the placement.")] = 1,
+    part: Annotated[str, typer.Option(help="`machine`, all of it, or `array` [machine; array on the iCE40 boards].")] = "",
 ) -> None:
-    """Build an FPGA bitstream of a whole accelerator, with Yosys and nextpnr.
+    """Build an FPGA bitstream of a whole accelerator, or of its array, with Yosys and nextpnr.
 
     The machine gets on-chip memories and a serial line, over which `rtl.host` loads programs and tensors and reads results
     (docs/board.md). The machine's clock is the accelerator's `clock_hz`. Writes the bitstream, the Verilog, the netlist, the
@@ -46,6 +47,8 @@ def build_command(
     Example: `dse build board-int8 --board ulx3s-85f -o out/board-int8`
     """
     spec = accelerator_of(accelerator, changes)
+    if part not in ("", "machine", "array"):
+        raise ConfigError(f"Option '--part' must be machine or array, not {part!r}")
     need_rtl("dse build", boards=True)
     from rtl.fpga.build import FolderBusyError, Options, build
     from rtl.fpga.place import ToolError
@@ -57,7 +60,7 @@ def build_command(
         found = board_named(board)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    options = Options(baud=baud, memory_bytes=memory_kib * 2**10, program_bytes=program_kib * 2**10, seed=seed)
+    options = Options(baud=baud, memory_bytes=memory_kib * 2**10, program_bytes=program_kib * 2**10, seed=seed, part=part)
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),

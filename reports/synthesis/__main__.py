@@ -1,6 +1,6 @@
 """Synthesise the calibration's machines, fit the cost model, say how good it is: `python -m reports.synthesis`.
 
-Runs are kept as they are done, in ``<technology>.csv``; those of the same RTL and tools that are there are not repeated.
+Runs are kept as they are done, in ``<technology>.csv``; those whose Verilog and tool are the same are not repeated.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from rich.table import Table
 import rtl
 from reports.synthesis.designs import Design, designs
 from reports.synthesis.fit import errors, fit
-from reports.synthesis.measure import measure
+from reports.synthesis.measure import measure, source_of
 from rtl.yosys_shim import YosysError
 from simulator.cost.devices import TECHNOLOGIES
 
@@ -27,12 +27,9 @@ HERE = Path(__file__).parent
 COEFFICIENTS = Path(rtl.__file__).parents[1] / "simulator" / "cost" / "coefficients.json"
 
 
-def rtl_digest() -> str:
-    """Identity of the RTL's sources and of the tools that map them."""
-    digest = hashlib.sha256(version("pyosys").encode() + version("amaranth").encode())
-    for path in sorted(Path(rtl.__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+def source_digest(verilog: str) -> str:
+    """Identity of what is synthesised and of the tool that does it."""
+    return hashlib.sha256(version("pyosys").encode() + verilog.encode()).hexdigest()[:12]
 
 
 def runs_of(technology: str) -> pd.DataFrame:
@@ -42,23 +39,24 @@ def runs_of(technology: str) -> pd.DataFrame:
 
 def synthesise(technology: str, todo: list[Design], console: Console) -> None:
     """Do the runs that are missing."""
-    path, now = HERE / f"{technology}.csv", rtl_digest()
+    path = HERE / f"{technology}.csv"
     rows = runs_of(technology).to_dict("records") if path.exists() else []
-    done = {(row["design"], row["number"]) for row in rows if row["rtl"] == now}
-    rows = [row for row in rows if row["rtl"] == now]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(technology, total=len(todo))
         for design in todo:
             progress.update(task, advance=1, description=f"{technology} {design.part} {design.number}")
-            if (design.part, design.number) in done:
-                continue
-            began = time.process_time()
+            began = time.monotonic()
             try:
-                found = measure(design.accelerator, design.part, technology)
+                verilog = source_of(design.accelerator, design.part)
+                source, here = source_digest(verilog), (design.part, design.number)
+                if any((row["design"], row["number"]) == here and row["source"] == source for row in rows):
+                    continue
+                found = measure(design.accelerator, design.part, technology, verilog)
             except (ValueError, YosysError) as error:
                 console.print(f"{technology} {design.part} {design.number}: {str(error)[:300]}")
                 continue
+            rows = [row for row in rows if (row["design"], row["number"]) != here]
             for part, resources in found.items():
                 rows.append(
                     {
@@ -69,11 +67,11 @@ def synthesise(technology: str, todo: list[Design], console: Console) -> None:
                         "held_out": design.held_out,
                         **resources.as_dict(),
                         "digest": design.accelerator.digest,
-                        "rtl": now,
-                        "seconds": round(time.process_time() - began, 1),
+                        "source": source,
+                        "seconds": round(time.monotonic() - began, 1),
                     }
                 )
-            pd.DataFrame(rows).to_csv(path, index=False)
+            pd.DataFrame(rows).sort_values(["design", "number", "part"]).to_csv(path, index=False)
 
 
 def main() -> None:
@@ -93,7 +91,7 @@ def main() -> None:
             synthesise(technology, todo, console)
         runs = runs_of(technology)
         factors = fit(runs, known)
-        stored[technology] = {**stored.get(technology, {}), **factors, "rtl": str(runs["rtl"].iloc[-1])}
+        stored[technology] = {**stored.get(technology, {}), **factors}
         table = errors(runs, factors, known)
         held = table[table["held_out"]]
         shown = Table("part", "resource", "runs", "median", "worst", title=f"{technology}: errors on held-out runs", box=None)

@@ -9,8 +9,17 @@ from simulator.arch import Accelerator, Array, Buffer, Dataflow, Dram, Pe, Prune
 
 __all__ = ["COUNTS", "Design", "designs"]
 
-COUNTS = {"array": 36, "a_buffer": 14, "b_buffer": 6, "c_buffer": 10, "work_buffer": 10, "prune": 8, "update": 8, "vector": 8}
-COUNTS |= {"control": 5}
+COUNTS = {
+    "array": 36,
+    "a_buffer": 16,
+    "b_buffer": 3,
+    "c_buffer": 10,
+    "work_buffer": 9,
+    "prune": 8,
+    "update": 8,
+    "vector": 8,
+    "control": 5,
+}
 """Machines for each part; of every three, two make the fit and one tests it."""
 _FORMATS = ("int8", "int8", "fp16", "bf16")
 _FLOWS = ((Dataflow.OS,), (Dataflow.OS, Dataflow.WS), tuple(Dataflow))
@@ -59,6 +68,11 @@ def _random(rng: np.random.Generator, part: str, number: int) -> Accelerator:
     )
     sides = (1, 2, 3) if part in ("array", "control") else (2, 3, 4, 6)
     rate = pick(4, 4, 8)
+    if part in ("a_buffer", "b_buffer"):  # of one kind where a bus beat has no more operands than the array has rows, columns
+        narrow = number % 4 == 0
+        sides, rate = ((2, 3), 4) if narrow else ((4, 6, 8), 4 if form == "int8" else rate)
+        if narrow and group > 4:  # the other kind takes minutes to map
+            pe = replace(pe, group=4, registers=4)
     clock = 100_000_000
     buffers = [Buffer(bytes=2**10 * pick(4, 16, 64), banks=64, bank_bits=1024) for _ in range(4)]
     machine = Accelerator(

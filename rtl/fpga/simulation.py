@@ -20,7 +20,8 @@ _FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
 def netlist_verilog(netlist: Path, top: str, family: str, folder: Path) -> list[Path]:
     """Write module `top` of a netlist (Yosys' JSON, as `rtl.fpga.synthesize` leaves it) and its cells' models into `folder`.
 
-    The files are compiled together, without lint. Tables and the muxes behind them are written as expressions. Raises ValueError for a family without models.
+    The files are compiled together, without lint. Tables and the muxes behind them are written as expressions. Raises
+    ValueError for a family without models.
     """
     if family not in _FAMILIES:
         raise ValueError(f"Family must be one of {', '.join(_FAMILIES)}, which have models, not {family!r}")
@@ -29,6 +30,7 @@ def netlist_verilog(netlist: Path, top: str, family: str, folder: Path) -> list[
         f"read_json {netlist.resolve()}",
         f"select {top}",
         f"techmap -map {_OURS / 'tables.v'}",
+        "splitnets",  # else Verilator sees loops through the bits of one vector
         "opt_clean -purge",
         "write_verilog -selected -noattr -norename netlist.v",
     ]

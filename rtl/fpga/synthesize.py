@@ -28,15 +28,22 @@ class Netlist:
 
 
 def synthesize(
-    sources: Sequence[Path], top: str, family: str, folder: Path, *, apart: Sequence[str] = (), without: Sequence[str] = ()
+    sources: Sequence[Path],
+    top: str,
+    family: str,
+    folder: Path,
+    *,
+    apart: Sequence[str] = (),
+    without: Sequence[str] = (),
+    multipliers: bool = True,
 ) -> Netlist:
     """Map `top` of the source files (.v, .il) to the family's cells, into ``netlist.json`` in `folder`.
 
     Modules whose names match a pattern of `apart` are mapped once, by themselves, however many instances they have:
-    thousands of PEs cost the time of one. Modules named in `without` are left out, their insides counted nowhere. Raises
-    YosysError.
+    thousands of PEs cost the time of one. Modules named in `without` are left out, their insides counted nowhere.
+    `multipliers`: the chip has some. Raises YosysError.
     """
-    command = FAMILIES[family].command
+    command = FAMILIES[family].command + (f" {FAMILIES[family].multipliers}" if multipliers else "")
     read = [f"{'read_rtlil' if path.suffix == '.il' else 'read_verilog'} {path.resolve()}" for path in sources]
     keep = [f"setattr -mod -set keep_hierarchy 1 {pattern}" for pattern in apart]
     script = [

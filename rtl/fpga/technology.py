@@ -15,6 +15,7 @@ class Family:
 
     command: str
     cells: Mapping[str, Resources]
+    multipliers: str = ""  # an option without which products are made of look-up tables
 
 
 def _lut(count: int) -> Resources:
@@ -38,7 +39,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             },
         ),
         "ice40": Family(
-            command="synth_ice40 -dsp",
+            command="synth_ice40",
+            multipliers="-dsp",
             cells={
                 "SB_LUT4": _lut(1),
                 **{f"SB_DFF{kind}": _FF for kind in ("", "E", "SR", "R", "SS", "S", "ESR", "ER", "ESS", "ES")},

@@ -35,6 +35,7 @@ class Board:
     memory_bytes: int  # tensors and programs on the chip, unless the build says otherwise
     program_bytes: int
     wide_program: bool  # block memory is wide enough for a command per cycle
+    part: str = "machine"  # what has room: the whole "machine", or the "array" alone
 
 
 class BoardTop(Circuit):

@@ -25,4 +25,5 @@ BOARD = Board(
     memory_bytes=4 * 2**10,
     program_bytes=2 * 2**10,
     wide_program=False,
+    part="array",
 )

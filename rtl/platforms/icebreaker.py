@@ -25,4 +25,5 @@ BOARD = Board(
     memory_bytes=64 * 2**10,
     program_bytes=8 * 2**10,
     wide_program=False,
+    part="array",
 )

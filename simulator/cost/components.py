@@ -72,17 +72,31 @@ def _array(a: Accelerator) -> Drivers:
 def _operand_buffer(side: str) -> Callable[[Accelerator], Drivers]:
     def drivers(a: Accelerator) -> Drivers:
         banks, word, entry = operand_banks(a), word_elements(a), a.pe.number.operand_bits + _index_bits(a)
+        beat, lanes = bus_elements(a), a.pe.lanes
+        words = operand_words(a, "a" if side == "a" else "b") * (a.a_buffer if side == "a" else a.b_buffer).slots
+        # A memory for each place of a word, or two for each bank: rtl/operand_buffer.py.
+        by_place = float(beat > min(a.array.rows, a.array.cols) or 2 * max(beat, lanes) > word)
+        blocks = banks * (word if by_place else 2 * _ceil(word * entry / 2, 36)) * _ceil(words, 512)
         return {
             "one": 1,
-            "beat": bus_elements(a) * entry,
+            "beat": beat * entry,
             "banks": banks,
-            "words": banks * word,
-            "rotate": banks * word * entry * max(1.0, log2(word)),
-            "scatter": banks * bus_elements(a) * entry,
-            "depth": banks * word * entry * min(1.0, operand_words(a, "a" if side == "a" else "b") / 64),
+            "rotate": banks * word * entry,
+            "by_place": by_place * banks * word * entry * log2(2 * word),
+            "scatter": banks * beat * entry,
+            "blocks": blocks if words > _DISTRIBUTED else 0,
+            "distributed": banks * word * entry * _ceil(words, 16) if words <= _DISTRIBUTED else 0,
         }
 
     return drivers
+
+
+_DISTRIBUTED = 32
+"""Words up to which Yosys makes a memory of look-up tables rather than blocks; more or less, by its width."""
+
+
+def _ceil(a: float, b: int) -> int:
+    return -int(-a // b)
 
 
 def _result_buffer(a: Accelerator) -> Drivers:

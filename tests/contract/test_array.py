@@ -96,6 +96,7 @@ MACHINES = {
     "int8-2x2": machine("int8", 2, 2),
     "int8-3x5-two-lanes": machine("int8", 3, 5, lanes=2, multiply=0, lag=3, interleave=4),
     "int8-4x4-three-lanes": machine("int8", 4, 4, group=4, lanes=3, multiply=2, lag=1, interleave=3, registers=6),
+    "int8-4x4-one-sum": machine("int8", 4, 4, lag=1, interleave=1),
     "fp16-2x2": machine("fp16", 2, 2, multiply=2, lag=4, interleave=4),
     "fp16-3x5": machine("fp16", 3, 5, lanes=2, multiply=1, lag=3, interleave=2, group=4, registers=4),
     "bf16-3x2": machine("bf16", 3, 2, multiply=0, lag=2, interleave=5),

@@ -39,10 +39,22 @@ FAULTS = {
         "gates = []",
     ),
     "one bank of registers": ("int8-2x2", "array_control.py", "Mux(head, bank, ~bank)", "Mux(head, bank, bank)"),
-    "OS waits no shift": ("int8-2x2", "array_control.py", "cycle + 1 >= shift", "resident | (cycle + 1 >= shift)"),
-    "rows not behind": ("int8-2x2", "array_folds.py", "(hop - 1) * (rows - 1)", "(hop - 1) * (rows - 2)"),
-    "a partial sum is read early": ("int8-2x2", "array_folds.py", "product_cycles(pe) + 1)", "product_cycles(pe))"),
-    "interleaves along the other side": ("int8-2x2", "array_folds.py", ">= (u_end", "< (u_end"),
+    "OS waits no shift": (
+        "int8-2x2",
+        "array_control.py",
+        "slot & beats.ended & shifted",
+        "slot & beats.ended & (shifted | ~resident)",
+    ),
+    "WS and IS wait no shift": (
+        "int8-2x2",
+        "array_control.py",
+        "slot & beats.ended & shifted",
+        "slot & beats.ended & (shifted | resident)",
+    ),
+    "the head lasts a cycle less": ("int8-2x2", "array_control.py", "terms.shift - 2)", "terms.shift - 3)"),
+    "rows not behind": ("int8-2x2", "array_folds.py", "(hop - 1)[: len(hop)], rows - 1)", "(hop - 1)[: len(hop)], rows - 2)"),
+    "a partial sum is read early": ("fp16-2x2", "array_folds.py", "product_cycles(pe) + 1)", "product_cycles(pe))"),
+    "interleaves along the other side": ("int8-2x2", "array_folds.py", "command.n > scaled(", "command.n <= scaled("),
     "earlier sums a cycle early": ("int8-2x2", "array_control.py", "m.d.sync += waited", "m.d.comb += waited"),
     "rows beyond the reduction add": ("int8-3x5-two-lanes", "array.py", "later.left - later.depth, 0", "later.left, 0"),
     "words a row a cycle": (
@@ -54,21 +66,29 @@ FAULTS = {
     "steps of as many entries as beats": (
         "int8-3x5-two-lanes",
         "array_folds.py",
-        'column_entries=net("column_entries", Mux(kept, command.keep, depth))',
-        'column_entries=net("column_entries", Mux(kept, beats, depth))',
+        'column_entries = net("column_entries", Mux(kept, command.keep, depth))',
+        'column_entries = net("column_entries", Mux(kept, beats, depth))',
     ),
-    "words of another step": ("int8-2x2", "array_control.py", "x_now + index_now", "index_now"),
+    "words of another step": ("int8-2x2", "array_fetch.py", "Mux(row_end, below, x + 1)", "Mux(row_end, here, x + 1)"),
     "the column's fold does not turn its places": (
         "int8-2x2",
-        "array_control.py",
-        "(u + quotient) & (places - 1)",
-        "u & (places - 1)",
+        "array_walk.py",
+        "self.low(low + fold)",
+        "low",
     ),
     "the next part's entries are the first's": (
         "int8-2x2",
         "array_folds.py",
-        'fold["row_x"] + terms.row_entries',
-        'fold["row_x"]',
+        '"row_x": (0, part_on, terms.row_entries)',
+        '"row_x": (0, part_on, 0)',
+    ),
+    "no carry from places to words": ("int8-3x5-two-lanes", "array_walk.py", "Mux(carry, more, rise)", "rise"),
+    "a sum leaves for the line above": ("int8-3x5-two-lanes", "array_walk.py", "below = words.moved(*here, 1)", "below = here"),
+    "folds before their terms": (
+        "int8-4x4-one-sum",
+        "array_folds.py",
+        'delayed(m, started, 2, "settled"',
+        'delayed(m, started, 0, "settled"',
     ),
     "done a cycle early": ("int8-2x2", "array.py", "delayed(m, results, skew + 1", "delayed(m, results, skew"),
 }
@@ -78,7 +98,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_is_found(fault: str, tmp_path: Path):
     name, file, right, wrong = FAULTS[fault]
-    planted_copy(tmp_path, f"rtl/{file}", right, wrong, once=False)
+    planted_copy(tmp_path, f"rtl/{file}", right, wrong)
     path = [str(tmp_path), str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "contract")]
     program = RUN.format(path=path, name=name)
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -14,6 +14,7 @@ from system_run import Board, run_system  # noqa: E402
 from test_system import verilog_of_board  # noqa: E402
 
 from dse.verify_programs import Case, cases  # noqa: E402
+from rtl.fpga.synthesize import Netlist  # noqa: E402
 from simulator.arch import Accelerator, Buffer, Dataflow, Dram, Pruner, Updater, VectorUnit  # noqa: E402
 
 
@@ -48,33 +49,37 @@ MULTIPLIES = replace(
     updater=Updater(lanes=0),
     vector=VectorUnit(lanes=0),
 )
+REGISTERED = replace(MULTIPLIES, name="int8-1x2-registered", pe=replace(MULTIPLIES.pe, multiply_latency=2))
 
 
-def run_netlist(accelerator: Accelerator, family: str, names: tuple[str, ...], program_bytes: int, tmp_path) -> dict[str, int]:
-    """system_cocotb.py on the netlist; returns its cells by type."""
+def run_netlist(accelerator: Accelerator, family: str, names: tuple[str, ...], program_bytes: int, tmp_path) -> Netlist:
+    """system_cocotb.py on the netlist, which is returned."""
     board = Board(
         accelerator=accelerator, memory_bytes=1024, program_bytes=program_bytes, divisor=4, clock_hz=10**8, idle_cycles=1024
     )
     gates = gates_of(verilog_of_board(board), "system", family, apart=["*.pe", "*.pe_*"])
     found = {case.name: case for case in cases(accelerator, seed=3, large=False) if isinstance(case, Case)}
     run_system(gates.files, "system", board, [found[name] for name in names], tmp_path)
-    return dict(gates.netlist.cells)
+    return gates.netlist
 
 
+@pytest.mark.slow
 def test_ecp5(tmp_path):
-    """A sparse GEMM: multipliers, block and distributed memory, carry chains and wide muxes are among the cells."""
-    cells = run_netlist(MULTIPLIES, "ecp5", ("os 5x7x2 1:2 of b",), 2048, tmp_path)
-    assert {"MULT18X18D", "DP16KD", "TRELLIS_DPR16X4", "CCU2C", "PFUMX", "L6MUX21", "LUT4", "TRELLIS_FF"} <= set(cells)
+    """A sparse GEMM: multipliers with registers, block and distributed memory, carry chains and muxes are among the cells."""
+    netlist = run_netlist(REGISTERED, "ecp5", ("os 5x7x2 1:2 of b",), 2048, tmp_path)
+    cells = {"MULT18X18D", "DP16KD", "TRELLIS_DPR16X4", "CCU2C", "PFUMX", "L6MUX21", "LUT4", "TRELLIS_FF"}
+    assert cells <= set(netlist.cells)
+    assert netlist.absorbed > 0
 
 
 @pytest.mark.slow
 def test_ecp5_training(tmp_path):
     """A sparse GEMM and a layer's training step, with online pruning and an optimizer."""
     names = ("os 5x7x4 2:4 of b", "training step 6x4x4, 1:4, SR-STE decay")
-    run_netlist(FP16, "ecp5", names, 5120, tmp_path)
+    assert run_netlist(FP16, "ecp5", names, 5120, tmp_path).absorbed > 0
 
 
 @pytest.mark.slow
 def test_ice40(tmp_path):
-    cells = run_netlist(MULTIPLIES, "ice40", ("os 5x7x2 1:2 of b",), 2048, tmp_path)
-    assert {"SB_LUT4", "SB_CARRY", "SB_RAM40_4K"} <= set(cells)
+    netlist = run_netlist(MULTIPLIES, "ice40", ("os 5x7x2 1:2 of b",), 2048, tmp_path)
+    assert {"SB_LUT4", "SB_CARRY", "SB_RAM40_4K"} <= set(netlist.cells)

@@ -34,10 +34,6 @@ class Case:
     pattern: Pattern = DENSE
     sparse: Literal["a", "b"] = "b"
 
-    def another(self, accelerator: Accelerator) -> Accelerator:
-        """Not the accelerator."""
-        return replace(accelerator, clock_hz=accelerator.clock_hz + 1)
-
 
 def small(rows: int, cols: int, dataflows: tuple[Dataflow, ...], **pe: int | str) -> Accelerator:
     buffer = Buffer(bytes=1024, banks=8, bank_bits=128, slots=1)
@@ -73,7 +69,11 @@ TILES = {
     # All dataflows; sums that are asked for as they are written; several in flight.
     "int8-all": (
         small(2, 3, (OS, WS, IS), format="int8", multiply_latency=0, accumulate_latency=1, interleave=2),
-        [case for flow in (OS, WS, IS) for case in cases(flow, DENSE, NM(2, 4), NM(1, 2))],
+        [
+            *(case for flow in (OS, WS, IS) for case in cases(flow, DENSE, NM(2, 4), NM(1, 2))),
+            Case(dataflow=WS, m=1, n=2, k=9),  # each part of the reduction waits for the sum of the one before
+            Case(dataflow=IS, m=3, n=1, k=8),
+        ],
     ),
     # Rounding, two lanes, places in a word of results.
     "fp16-lanes": (
@@ -110,7 +110,7 @@ def test_multiplications_by_the_serial_line(name: str, tmp_path):
 def test_refused(name, shape, pattern, dataflow, message):
     """Before anything is written."""
     (m, n, k), accelerator = shape, TILES[name][0]
-    if dataflow is IS:
+    if dataflow is IS:  # with too few registers
         accelerator = replace(accelerator, pe=replace(accelerator.pe, registers=3))
     a, b = (np.zeros(size, np.int8 if accelerator.pe.format == "int8" else np.float16) for size in ((m, k), (k, n)))
     with pytest.raises(ValueError, match=message):

@@ -11,7 +11,7 @@ import pandas as pd
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from reports.studies.fpga.points import gops
-from reports.synthesis.__main__ import rtl_digest
+from reports.synthesis.__main__ import source_digest
 from rtl.array import Array
 from rtl.emit import verilog_of
 from rtl.fpga.place import Chip, ToolError, place
@@ -27,13 +27,18 @@ CHIP = Chip(family="ecp5", options=("--85k", "--package", "CABGA381", "--speed",
 """The ULX3S's: LFE5U-85F, the slowest speed grade."""
 
 
-def place_array(accelerator: Accelerator, seed: int) -> dict[str, Any]:
+def source_of(accelerator: Accelerator) -> str:
+    """The array's Verilog, between registers."""
+    return verilog_of(Registered(Array(accelerator)), "unit")
+
+
+def place_array(accelerator: Accelerator, seed: int, verilog: str) -> dict[str, Any]:
     """Cells and clock of an array."""
-    began = time.process_time()
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = folder / "design.v"
-        source.write_text(verilog_of(Registered(Array(accelerator)), "unit"))
+        source.write_text(verilog)
         pe = synthesize([source], "unit.pe", "ecp5", folder).resources
         netlist = synthesize([source], "unit", "ecp5", folder, apart=["*.pe", "*.pe_*"])
         placed = place(netlist.path, CHIP, folder, frequency_hz=100_000_000, seed=seed)
@@ -53,23 +58,25 @@ def place_array(accelerator: Accelerator, seed: int) -> dict[str, Any]:
         "fmax_mhz": round(placed.slowest_hz / 1e6, 2),
         "gops_dense": round(gops(accelerator, DENSE, placed.slowest_hz), 3),
         "gops_2_8": None if sparse is None else round(sparse, 3),
-        "seconds": round(time.process_time() - began, 1),
+        "seconds": round(time.monotonic() - began, 1),
         "digest": accelerator.digest,
-        "rtl": rtl_digest(),
+        "source": source_digest(verilog),
     }
 
 
 def run_points(points: Iterable[tuple[Accelerator, int]], table: Path) -> pd.DataFrame:
     """Those that are not in the table yet, one after another."""
     rows = pd.read_csv(table).to_dict("records") if table.exists() else []
-    done = {(row["digest"], row["seed"], row["rtl"]) for row in rows}
+    done = {(row["digest"], row["seed"], row["source"]) for row in rows}
     with Progress(TextColumn("{task.description}"), TimeElapsedColumn()) as progress:
         for accelerator, seed in points:
-            if (accelerator.digest, seed, rtl_digest()) in done:
+            verilog = source_of(accelerator)
+            if (accelerator.digest, seed, source_digest(verilog)) in done:
                 continue
+            rows = [row for row in rows if (row["digest"], row["seed"]) != (accelerator.digest, seed)]
             task = progress.add_task(f"{accelerator.name}, seed {seed}", total=1)
             try:
-                rows.append(place_array(accelerator, seed))
+                rows.append(place_array(accelerator, seed, verilog))
             except (ToolError, YosysError) as error:
                 progress.console.print(f"{accelerator.name}: {error}")
             else:

@@ -1,0 +1,114 @@
+"""Does `dse build` say what is wrong, and is what it leaves whole or nothing?"""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rtl_kit.require import need_rtl
+
+need_rtl()
+pytest.importorskip("amaranth_boards")
+
+from rtl.fpga.build import check_fit  # noqa: E402
+from rtl.fpga.place import ToolError, run_tool  # noqa: E402
+from rtl.platforms import BOARDS, board_named  # noqa: E402
+from simulator.cost.devices import DEVICES, Resources  # noqa: E402
+from simulator.schedule import UnsupportedError  # noqa: E402
+
+DSE = Path(sys.executable).parent / "dse"
+
+
+def ran(*words: str, cwd: Path, timeout: int = 300) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(DSE), *words], cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["board-int8", "--board", "ulx4s"], ["Board must be one of ulx3s-85f", "'ulx4s'"]),
+        (["sat-vcu1525", "--board", "ulx3s-85f"], ["doesn't fit board 'ulx3s-85f'", "of ecp5-85k, by estimate", "has"]),
+        (["board-int8", "--board", "ulx3s-85f", "--set", "pe.group=3"], ["can't be built", "group"]),
+        (["board-int8", "--board", "ulx3s-85f", "--set", "clock_hz=1000000000"], ["clock", "1000"]),
+    ],
+)
+def test_what_cannot_be_is_said_and_leaves_nothing(words, parts, tmp_path):
+    done = ran("build", *words, "-o", "made", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    message = " ".join(done.stderr.split())
+    for part in parts:
+        assert part in message, message
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path):
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "thesis.tex").write_text("mine")
+    done = ran("build", "board-int8", "--board", "ulx3s-85f", "-o", "made", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "must be empty or hold an earlier build" in " ".join(done.stderr.split())
+    assert (tmp_path / "made" / "thesis.tex").read_text() == "mine"
+
+
+def test_two_builds_of_one_folder(tmp_path):
+    work = tmp_path / ".made.building"
+    work.mkdir()
+    handle = os.open(work, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        done = ran("build", "board-int8", "--board", "ulx3s-85f", "-o", "made", cwd=tmp_path)
+    finally:
+        os.close(handle)
+    assert done.returncode == 2
+    assert "another build is at work" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_build_leaves_nothing_in_its_folder(how, tmp_path):
+    command = [str(DSE), "build", "board-int8", "--board", "ulx3s-85f", "-o", "made"]
+    building = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        until = time.monotonic() + 120
+        while not list((tmp_path / ".made.building").glob("*.v")) and time.monotonic() < until:
+            time.sleep(0.05)
+        building.send_signal(how)
+        building.communicate(timeout=60)
+    finally:
+        building.kill()
+    assert building.returncode == (130 if how is signal.SIGINT else -how)
+    assert not (tmp_path / "made").exists()
+    again = os.open(tmp_path / ".made.building", os.O_RDONLY)
+    fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody holds it any more
+    os.close(again)
+
+
+def test_a_missing_tool_is_named(tmp_path):
+    with pytest.raises(ToolError, match=r"'nextpnr-atlantis' must be installed: pip install 'nmdse\[fpga\]'"):
+        run_tool(["nextpnr-atlantis"], tmp_path / "log", cwd=tmp_path)
+
+
+def test_a_tool_that_stops_is_quoted(tmp_path):
+    with pytest.raises(ToolError, match=r"'icepll' must run to its end, not stop with code 1"):
+        run_tool(["icepll", "-i", "12", "-o", "9999"], tmp_path / "log", cwd=tmp_path)
+
+
+def test_the_scarcest_resource_is_named():
+    with pytest.raises(UnsupportedError, match=r"dsp of ecp5-85k: needs 400, has 156"):
+        check_fit(Resources(lut=90_000, dsp=400), "ecp5-85k")
+    check_fit(DEVICES["ecp5-85k"].limits, "ecp5-85k")
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_boards_are_whole(name):
+    """Pins are there: the platform knows the clock, the serial line and the lights."""
+    board = board_named(name)
+    platform = board.platform()
+    assert board.name == name
+    assert board.device in DEVICES
+    resources = {(resource, number) for resource, number in platform.resources}
+    assert {(board.clock, 0), ("uart", 0), *((light, number) for light, number, _ in board.lights)} <= resources
