@@ -10,7 +10,7 @@ from simulator.arch import Accelerator, Array, Buffer, Dataflow, Dram, Pe, Prune
 __all__ = ["COUNTS", "Design", "designs"]
 
 COUNTS = {
-    "array": 36,
+    "array": 27,
     "a_buffer": 16,
     "b_buffer": 3,
     "c_buffer": 10,
