@@ -1,12 +1,15 @@
 """Does `dse build` say what is wrong, and is what it leaves whole or nothing?"""
 
 import fcntl
+import hashlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rtl_kit.require import need_rtl
@@ -18,6 +21,7 @@ from rtl.fpga.build import check_fit  # noqa: E402
 from rtl.fpga.place import ToolError, run_tool  # noqa: E402
 from rtl.platforms import BOARDS, board_named  # noqa: E402
 from simulator.cost.devices import DEVICES, Resources  # noqa: E402
+from simulator.presets import PRESETS  # noqa: E402
 from simulator.schedule import UnsupportedError  # noqa: E402
 
 DSE = Path(sys.executable).parent / "dse"
@@ -85,6 +89,38 @@ def test_an_interrupted_build_leaves_nothing_in_its_folder(how, tmp_path):
     again = os.open(tmp_path / ".made.building", os.O_RDONLY)
     fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody holds it any more
     os.close(again)
+
+
+def built(tmp_path: Path, name: str, board: str) -> dict[str, Any]:
+    done = ran("build", name, "--board", board, "-o", "made", cwd=tmp_path, timeout=3600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (tmp_path / ".made.building").exists()
+    report = json.loads((tmp_path / "made" / "synthesis.json").read_text())
+    bits = (tmp_path / "made" / report["bitstream"]["file"]).read_bytes()
+    assert hashlib.sha256(bits).hexdigest() == report["bitstream"]["sha256"]
+    assert report["digest"] == PRESETS[name].accelerator.digest
+    assert report["digest"] in report["bitstream"]["file"]
+    assert report["closes"]
+    assert min(report["fmax_hz"].values()) >= report["clock_hz"]
+    for resource, used in report["used"].items():
+        assert 0 < used <= report["available"][resource]
+        assert report["available"][resource] == getattr(DEVICES[report["device"]].limits, resource)
+    return report | {"head": bits[:64]}
+
+
+def test_a_bitstream_for_an_ice40(tmp_path):
+    """The array of the small preset on an iCEBreaker, from Verilog to bits."""
+    report = built(tmp_path, "tile-int8", "icebreaker")
+    assert bytes.fromhex("7eaa997e") in report["head"]  # the preamble of an iCE40 bitstream
+    assert report["used"]["dsp"] == 4  # a multiplier for each PE
+
+
+@pytest.mark.slow
+def test_a_bitstream_for_an_ecp5(tmp_path):
+    """The whole machine of the small preset on a ULX3S."""
+    report = built(tmp_path, "board-int8", "ulx3s-85f")
+    assert bytes.fromhex("ffffbdb3") in report["head"] or b"LFE5U-85F" in report["head"]
+    assert report["flip_flops_absorbed"] >= 16 * 32  # two int8 operands and a product in each PE
 
 
 def test_a_missing_tool_is_named(tmp_path):
