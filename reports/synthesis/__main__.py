@@ -79,12 +79,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m reports.synthesis", description=__doc__)
     parser.add_argument("--technology", choices=TECHNOLOGIES, action="append", help="only this one; may be repeated")
     parser.add_argument("--part", action="append", help="only designs for this part; may be repeated")
+    parser.add_argument("--limit", type=int, default=10**6, help="only the first so many designs for each part")
     parser.add_argument("--fit-only", action="store_true", help="synthesise nothing: fit the stored runs")
     options = parser.parse_args()
     console = Console()
     all_designs = list(designs())
     known = {(design.part, design.number): design for design in all_designs}
-    todo = [design for design in all_designs if not options.part or design.part in options.part]
+    wanted = [design for design in all_designs if not options.part or design.part in options.part]
+    todo = [design for design in wanted if design.number < options.limit]
     stored = json.loads(COEFFICIENTS.read_text()) if COEFFICIENTS.exists() else {}
     for technology in options.technology or TECHNOLOGIES:
         if not options.fit_only:

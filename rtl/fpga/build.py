@@ -1,8 +1,9 @@
 # amaranth: UnusedElaboratable=no
 """From an accelerator and a board to a bitstream, and what the tools said of it: `synthesis.json`.
 
-Everything is made in ``.NAME.building`` beside the output folder, which it replaces when all of it is there. The netlist of a
-build that was killed is taken up again if nothing that it is made from has changed.
+Everything is made in a folder of its own in ``.NAME.building`` beside the output folder, which it replaces when all of it is
+there. The netlist of a build that was killed is taken up again if nothing that it is made from has changed; a tool that outlives
+such a build writes where nobody looks.
 """
 
 import fcntl
@@ -93,8 +94,11 @@ def build(
     if (options.part or board.part) == "machine":
         _foresee(accelerator, board.device)
     _check_folder(folder)
-    work = folder.parent / f".{folder.name}.building"
-    with _alone(work):
+    place_of_work = folder.parent / f".{folder.name}.building"
+    with _alone(place_of_work):
+        work = place_of_work / str(os.getpid())
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
         seconds: dict[str, float] = {}
 
         def timed(step: str, do: Callable[[], _T]) -> _T:
@@ -129,6 +133,7 @@ def build(
         (work / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         (work / chip).unlink()
         _replace(folder, work)
+        shutil.rmtree(place_of_work, ignore_errors=True)
     return Built(
         folder=folder,
         bitstream=folder / bitstream.name,
@@ -199,14 +204,17 @@ def _synthesize(board: Board, sources: list[Path], work: Path) -> Netlist:
     for path in sources:
         digest.update(path.read_bytes())
     key, path, kept = digest.hexdigest(), work / "netlist.json", work / "netlist.key"
-    if kept.exists() and path.exists():
-        known = json.loads(kept.read_text())
+    for earlier in work.parent.glob("*/netlist.key"):  # written when the netlist beside it was whole
+        known = json.loads(earlier.read_text())
         if known["key"] == key:
+            shutil.copyfile(earlier.with_name(path.name), path)
+            kept.write_text(earlier.read_text())
             return Netlist(path=path, family=board.chip.family, cells=known["cells"], absorbed=known["absorbed"])
-    kept.unlink(missing_ok=True)
     multipliers = DEVICES[board.device].limits.dsp > 0
     netlist = synthesize(sources, _TOP, board.chip.family, work, apart=["*.pe", "*.pe_*"], multipliers=multipliers)
-    kept.write_text(json.dumps({"key": key, "cells": dict(netlist.cells), "absorbed": netlist.absorbed}))
+    whole = kept.with_suffix(".new")
+    whole.write_text(json.dumps({"key": key, "cells": dict(netlist.cells), "absorbed": netlist.absorbed}))
+    whole.rename(kept)
     return netlist
 
 

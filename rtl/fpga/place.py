@@ -1,9 +1,12 @@
 """nextpnr: a netlist to a placed and routed chip, with its report; and the packing of its bitstream."""
 
 import json
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,16 +103,16 @@ def run_tool(
     program = Path(sys.executable).parent / f"{prefix}{command[0]}"
     if not program.exists():
         raise ToolError(f"Tool {command[0]!r} must be installed: pip install 'nmdse[fpga]'")
-    with log.open("w") as file:
-        running = subprocess.Popen(
-            [str(program), *command[1:]], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
-        )
+    terminal, line = pty.openpty()  # into a pipe the tools write when they are done; to a terminal, line by line
+    with log.open("w") as file, os.fdopen(terminal, errors="replace", newline="") as said:
+        running = subprocess.Popen([str(program), *command[1:]], cwd=cwd, stdin=line, stdout=line, stderr=line)
+        os.close(line)
         try:
-            assert running.stdout is not None
-            for line in running.stdout:
-                file.write(line)
-                if progress is not None and (phase := _phase(line)):
-                    progress(phase)
+            with suppress(OSError):  # how a terminal says that nobody writes to it any more
+                for text in said:
+                    file.write(text.replace("\r\n", "\n"))
+                    if progress is not None and (phase := _phase(text)):
+                        progress(phase)
             code = running.wait()
         except BaseException:
             running.kill()

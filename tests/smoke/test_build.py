@@ -78,7 +78,7 @@ def test_an_interrupted_build_leaves_nothing_in_its_folder(how, tmp_path):
     building = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         until = time.monotonic() + 120
-        while not list((tmp_path / ".made.building").glob("*.v")) and time.monotonic() < until:
+        while not list((tmp_path / ".made.building").glob("*/*.v")) and time.monotonic() < until:
             time.sleep(0.05)
         building.send_signal(how)
         building.communicate(timeout=60)
