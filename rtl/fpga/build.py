@@ -2,8 +2,8 @@
 """From an accelerator and a board to a bitstream, and what the tools said of it: `synthesis.json`.
 
 Everything is made in a folder of its own in ``.NAME.building`` beside the output folder, which it replaces when all of it is
-there. The netlist of a build that was killed is taken up again if nothing that it is made from has changed; a tool that outlives
-such a build writes where nobody looks.
+there. The netlist of a build that was killed is taken up again if nothing that it is made from has changed; a tool that lives
+longer than such a build writes where nobody looks.
 """
 
 import fcntl
