@@ -17,7 +17,7 @@ from simulator.cost.components import COMPONENTS, instances
 from simulator.cost.devices import DEVICES, Device, Resources
 from simulator.schedule import Unsupported
 
-__all__ = ["RESOURCES", "Area", "area", "calibration", "misfit", "prices_digest", "settings_of"]
+__all__ = ["RESOURCES", "Area", "area", "calibration", "clock_drivers", "misfit", "prices_digest", "settings_of"]
 
 RESOURCES = ("lut", "ff", "dsp", "bram")
 _ARRAY_FIELDS = (
@@ -100,21 +100,22 @@ def area(accelerator: Accelerator, technology: str) -> Area:
     )
 
 
+def clock_drivers(group: int, pes: int) -> dict[str, float]:
+    """What lengthens an array's paths: a wider selector, a larger area of the chip."""
+    return {"one": 1.0, "group": (group - 1).bit_length(), "size": pes**0.5}
+
+
 def _fmax(accelerator: Accelerator, known: Mapping[str, Any]) -> tuple[float, float]:
-    """The period is linear in what lengthens paths: wider selectors, more adders in a row, a larger chip area."""
-    clock = known.get("clock", {}).get(accelerator.pe.format)
-    if not clock:
+    """The slowest of the array, by its fit, and of the other parts that the machine has."""
+    clock = known.get("clock", {})
+    array = clock.get("array", {}).get(accelerator.pe.format)
+    if not array:
         return 0.0, 0.0
-    pe = accelerator.pe
-    drivers = {
-        "one": 1.0,
-        "group": (pe.group - 1).bit_length(),
-        "short_multiply": max(0, 2 - pe.multiply_latency),
-        "short_add": max(0, 4 - pe.accumulate_latency),
-        "size": (accelerator.array.rows * accelerator.array.cols * pe.lanes) ** 0.5,
-    }
-    period = sum(factor * drivers[name] for name, factor in clock["period_ns"].items())
-    return 1e9 / period, clock["spread"]
+    drivers = clock_drivers(accelerator.pe.group, accelerator.array.rows * accelerator.array.cols)
+    period = sum(factor * drivers[name] for name, factor in array["period_ns"].items())
+    parts = COMPONENTS
+    there = [hz for name, hz in clock["parts"].items() if name not in parts or any(parts[name](accelerator).values())]
+    return 1e6 * min([1000 / period, *there]), array["spread"]
 
 
 def _outside(accelerator: Accelerator, ranges: Mapping[str, tuple[int, int]]) -> list[str]:
