@@ -11,7 +11,7 @@ from typing import Any
 from dataflows.mapping import Mapping
 from dse.config import ConfigError, accelerator_from, nested, structure
 from simulator.arch import Accelerator
-from simulator.cost.area import prices_digest
+from simulator.cost.area import calibration, prices_digest
 from simulator.cost.devices import DEVICES
 from workloads.formats.trace_file import Trace
 from workloads.graph import Workload
@@ -70,6 +70,10 @@ def make_point(settings: Dict[str, Any]) -> Point:
     batch, device = settings.get("batch", 1), settings.get("fit", "")
     if device and device not in DEVICES:
         raise ConfigError(f"Setting 'fit' must be one of {', '.join(DEVICES)}, not {device!r}")
+    if device and DEVICES[device].technology not in calibration():
+        raise ConfigError(
+            f"Setting 'fit' must be a device of {', '.join(calibration()) or 'no technology yet'}, not {device!r}"
+        )
     try:
         method = str(parse_method(settings["method"]))
         _bound(settings["workload"], batch)

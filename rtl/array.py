@@ -244,7 +244,7 @@ class Array(wiring.Component):
             steps.append(mine)
         return steps
 
-    def _drain(self, m: Module, control: Control, pes: list[list[Pe]]) -> tuple[Value, list[Value]]:
+    def _drain(self, m: Module, control: Control, pes: list[list[Pe]]) -> tuple[Any, list[Value]]:
         """OS: copies, and sums on their way down the columns, in turns: where column 0's goes, and each column's sum."""
         rows, pe = self.spec.array.rows, self.spec.pe
         late = delayed(m, control.drain.as_value(), pe.latency + 1, "drain", reset_less=False)

@@ -20,11 +20,11 @@ strides are whole steps (docs/machine.md; the interpreter insists). Then dense r
 step, a power of two, and stay within a word: entry i > 0 matters only where D > i, so its place is i modulo the least power of
 two above i. Only the first `lanes` entries, those of a kept operand's beat, come from any place. Otherwise all do.
 
-| memories of a bank    | where                                           | why that is enough                                   |
-|-----------------------|-------------------------------------------------|------------------------------------------------------|
-| two, half a word each | E <= rows, cols; E, lanes <= half a word        | a run of E or lanes entries touches two halves that  |
-|                       |                                                 | follow each other, at most: one in either memory     |
-| one for each place    | otherwise                                       | any `width` consecutive entries, or several runs     |
+| memories of a bank    | where                                    | why that is enough                                  |
+|-----------------------|------------------------------------------|-----------------------------------------------------|
+| two, half a word each | E <= rows, cols; E, lanes <= half a word | a run of E or lanes entries touches two halves that |
+|                       |                                          | follow each other, at most: one in either memory    |
+| one for each place    | otherwise                                | any `width` consecutive entries, or several runs    |
 """
 
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false

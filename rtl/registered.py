@@ -1,6 +1,6 @@
 """A component between registers: every input and output passes one, so that place and route times all that lies between."""
 
-# pyright: basic, reportAttributeAccessIssue=false
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring

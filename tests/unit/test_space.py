@@ -178,7 +178,7 @@ BAD = {
         "objective 'cycls' must .*did you mean 'cycles'",
     ),
     "objective twice": (BASE + ROWS + '[objectives]\nminimize = ["cycles", "cycles"]\n', "each objective once"),
-    "unknown setting": (BASE + "[axes]\nbach = [1]\n", "Setting 'bach' must be one of accelerator, batch, fit, method, workload"),
+    "unknown setting": (BASE + "[axes]\nbach = [1]\n", "'bach' must be one of accelerator, batch, fit, method, workload"),
     "unknown field": (BASE + '[axes]\n"accelerator.pe.gruop" = [1]\n', "no field 'pe.gruop'; did you mean 'group'"),
     "value out of range": (BASE + f'[axes]\n"{ROW}" = [8, -2]\n', "Array field 'rows' must be between 1 and 4096, not -2"),
     "value of wrong type": (BASE + f'[axes]\n"{ROW}" = [8, 1.5]\n', "'array.rows' must be an integer, not 1.5"),

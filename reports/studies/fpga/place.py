@@ -66,7 +66,7 @@ def place_array(accelerator: Accelerator, seed: int, verilog: str) -> dict[str, 
 
 def run_points(points: Iterable[tuple[Accelerator, int]], table: Path) -> pd.DataFrame:
     """Those that are not in the table yet, one after another."""
-    rows = pd.read_csv(table).to_dict("records") if table.exists() else []
+    rows: list[dict[Any, Any]] = pd.read_csv(table).to_dict("records") if table.exists() else []
     done = {(row["digest"], row["seed"], row["source"]) for row in rows}
     with Progress(TextColumn("{task.description}"), TimeElapsedColumn()) as progress:
         for accelerator, seed in points:

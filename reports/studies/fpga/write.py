@@ -67,8 +67,8 @@ def by_group(runs: pd.DataFrame) -> pd.DataFrame:
 
 def quote(runs: pd.DataFrame) -> str:
     """What an architect would repeat."""
-    groups = by_group(runs).set_index("group")
-    dense, sparse = groups.loc[1], groups.loc[8]
+    groups: dict[int, dict[Any, Any]] = {int(row["group"]): dict(row) for row in by_group(runs).to_dict("records")}
+    dense, sparse = groups[1], groups[8]
     more = sparse["lut"] / dense["lut"]
     gain = sparse["gops_2_8"] / dense["gops_dense"]
     return (
