@@ -190,11 +190,11 @@ _EDGE = Preset(
 )
 
 # On-chip memory of a board build answers 8 cycles after a request, the least that the DMA takes, with 4 bytes a cycle.
-_ON_CHIP_MEMORY = Dram(bytes_per_second=200_000_000, latency_ns=160, burst_bytes=16, outstanding=8)
+_ON_CHIP_MEMORY = Dram(bytes_per_second=100_000_000, latency_ns=320, burst_bytes=16, outstanding=8)
 _BOARD_INT8 = Preset(
     accelerator=Accelerator(
         name="board-int8",
-        clock_hz=50_000_000,
+        clock_hz=25_000_000,
         pe=Pe(format="int8", group=8, lanes=1, registers=8, multiply_latency=2, accumulate_latency=1, interleave=1),
         array=Array(rows=4, cols=4, dataflows=(Dataflow.OS, Dataflow.WS), double_buffered=True),
         a_buffer=Buffer(bytes=8 * 2**10, banks=4, bank_bits=64),
@@ -213,7 +213,7 @@ _BOARD_INT8 = Preset(
 _BOARD_FP16 = Preset(
     accelerator=Accelerator(
         name="board-fp16",
-        clock_hz=50_000_000,
+        clock_hz=25_000_000,
         pe=Pe(format="fp16", group=8, lanes=1, registers=8, multiply_latency=4, accumulate_latency=5, interleave=8),
         array=Array(rows=2, cols=2, dataflows=(Dataflow.OS, Dataflow.WS), double_buffered=True),
         a_buffer=Buffer(bytes=8 * 2**10, banks=2, bank_bits=128),
