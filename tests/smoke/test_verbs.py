@@ -15,7 +15,7 @@ VERBS = ("run", "sweep", "pareto", "report", "trace", "rtl", "check", "list", "s
 
 
 def done(*arguments, cwd):
-    ran = dse(*arguments, cwd=cwd, timeout=900 if arguments[0] == "check" else 120)
+    ran = dse(*arguments, cwd=cwd, timeout={"check": 900, "build": 3600}.get(arguments[0], 120))
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
 
