@@ -286,6 +286,8 @@ class Array(wiring.Component):
         where = Signal(ends, name="result_0")
         if self.holds:
             m.d.comb += where.eq(delayed(m, now.as_value(), self.spec.pe.latency + 1, "result", reset_less=False))
+        else:
+            m.d.comb += where.write.sum.eq(drained[0])  # read by nobody: each column takes its own below
         if drain is not None:
             with m.If(drain.valid):
                 m.d.comb += [

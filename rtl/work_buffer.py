@@ -16,12 +16,11 @@ Stores: `rtl.work_store`.
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
-from rtl.choose import choose
 from rtl.dma import bursts_in_flight
 from rtl.pipeline import wire
 from rtl.work_ports import check_lanes, log2, read_layout, readers, write_layout, writers
@@ -51,7 +50,6 @@ class WorkBuffer(wiring.Component):
         check_lanes(accelerator)
         self.spec, self.bus = accelerator, bus_bytes(accelerator)
         self.word, self.slots = plane_word_bytes(accelerator), accelerator.work_buffer.slots
-        self._slot_bits = max(1, (self.slots - 1).bit_length())
         self.words = plane_bytes(accelerator) // self.word
         self._readers, self._writers = readers(accelerator), writers(accelerator)
         ports = {"load": In(load_layout()), "beat": In(beat_layout(self.bus))}
@@ -120,35 +118,30 @@ class WorkBuffer(wiring.Component):
                 read, write = plane_memory.read_port(), plane_memory.write_port(granularity=8)
 
                 def here(request: data.View, slot: int = slot, plane: int = plane) -> Value:
-                    return request.valid & (request.slot[: self._slot_bits] == slot) & (request.plane == plane)
+                    return request.valid & (request.slot == slot) & (request.plane == plane)
 
                 reading = {name: wire(m, f"{name}_reads_{slot}_{plane}", here(request)) for name, request in reads.items()}
                 writing = {name: wire(m, f"{name}_writes_{slot}_{plane}", here(request)) for name, request in writes.items()}
-                m.d.comb += [
-                    read.en.eq(Cat(reading.values()).any()),
-                    read.addr.eq(self._chosen(m, f"read_{slot}_{plane}", reading, asked)),
-                ]
-                for port in ("addr", "data"):
+                m.d.comb += [read.en.eq(Cat(reading.values()).any()), read.addr.eq(_chosen(reading, asked))]
+                for port in ("addr", "en", "data"):
                     of = {name: each[port] for name, each in placed.items()}
-                    m.d.comb += getattr(write, port).eq(self._chosen(m, f"{port}_{slot}_{plane}", writing, of))
-                enables = (Mux(writing[name], each["en"], 0) for name, each in placed.items())
-                m.d.comb += write.en.eq(reduce(or_, enables))
+                    m.d.comb += getattr(write, port).eq(_chosen(writing, of))
                 words.append(read.data)
         return words
 
     def _answer(self, m: Module, name: str, request: data.View, words: list[Value]) -> Value:
         """The sub-word that was asked for in the cycle before."""
         parts = self.word // self._readers[name]
-        place = Signal(log2(PLANES) + self._slot_bits, name=f"place_{name}", reset_less=True)
+        place = Signal(range(len(words)), name=f"place_{name}", reset_less=True)
         m.d.sync += place.eq(Cat(request.plane, request.slot))
-        word = choose(m, f"word_{name}", words, place)
+        word = wire(m, f"word_{name}", Array(words)[place])
         if parts == 1:
             return word
         part = Signal(range(parts), name=f"part_{name}", reset_less=True)
         m.d.sync += part.eq(request.at)
         return word.word_select(part, 8 * self._readers[name])
 
-    def _chosen(self, m: Module, name: str, here: dict[str, Value], values: dict[str, Value]) -> Value:
-        """The value of the user that is here; of any where none is."""
-        number = reduce(or_, (Mux(user, i, 0) for i, user in enumerate(here.values())))
-        return choose(m, name, list(values.values()), wire(m, f"{name}_by", number))
+
+def _chosen(chosen: dict[str, Value], values: dict[str, Value]) -> Value:
+    """The value of the user that is here; 0 where none is."""
+    return reduce(or_, (Mux(chosen[name], values[name], 0) for name in values))

@@ -56,7 +56,6 @@ class WorkStore(wiring.Component):
         self.spec, number = accelerator, accelerator.pe.number
         self.bus, self.entries, self.operand = bus_bytes(accelerator), bus_elements(accelerator), number.operand_bits
         self.index_bits = (accelerator.pe.group - 1).bit_length()  # at most
-        self._slot_bits = max(1, (accelerator.work_buffer.slots - 1).bit_length())
         self._size = plane_bytes(accelerator).bit_length()  # of a number of bytes of a plane
         widths = readers(accelerator)
         super().__init__(
@@ -77,18 +76,13 @@ class WorkStore(wiring.Component):
         m.d.comb += free.eq(self._join(m, part))
         return m
 
-    def _commands(self, m: Module, name: str, *fields: str) -> tuple[SyncFIFO, data.View]:
-        """A queue of what a stage needs of the commands, and the oldest; `size`: bytes of a row in the plane of values."""
-        command = self.command
-        index = reduce(add, (command.group > (1 << bit) for bit in range(self.index_bits)), Const(0, 1))
-        values = command.entries << log2(self.operand // 8)
-        known = {"slot": command.slot[: self._slot_bits], "index_bits": Mux(command.kept, index, 0)}
-        known |= {"size": Mux(command.kept, values, command.row_bytes)[: self._size]}
-        known |= {field: command[field] for field in ("plane", "indices", "kept", "rows")}
-        layout = data.StructLayout({field: len(known[field]) for field in fields})
-        m.submodules[name] = queue = SyncFIFO(width=layout.size, depth=bursts_in_flight(self.spec) + 2)
-        m.d.comb += [queue.w_en.eq(command.valid), queue.w_data.eq(Cat(known[field] for field in fields))]
-        return queue, layout(queue.r_data)
+    def _commands(self, m: Module, name: str) -> tuple[SyncFIFO, data.View, Value]:
+        """A queue of commands, the oldest, and the bytes of each of its rows in the plane of values."""
+        m.submodules[name] = queue = SyncFIFO(width=store_layout().size, depth=bursts_in_flight(self.spec) + 2)
+        m.d.comb += [queue.w_en.eq(self.command.valid), queue.w_data.eq(self.command)]
+        head = store_layout()(queue.r_data)
+        values = head.entries << log2(self.operand // 8)
+        return queue, head, wire(m, f"{name}_row", Mux(head.kept, values, head.row_bytes)[: self._size])
 
     def _read(self, m: Module) -> SyncFIFO:
         """Asks for the words of command after command, each once; returns their queue.
@@ -96,10 +90,10 @@ class WorkStore(wiring.Component):
         A word that holds the end of a row and the beginning of the next belongs to the first; a row that needs no word of its
         own takes a cycle. A row has at least as many beats as that takes cycles, so reading is never the slower.
         """
-        queue, head = self._commands(m, "to_read", "slot", "plane", "kept", "indices", "rows", "size")
+        queue, head, row_size = self._commands(m, "to_read")
         m.submodules.words = words = SyncFIFO(width=self.bus * self._item, depth=WORDS)
         at, begin, row = Signal(self._size), Signal(self._size), Signal(len(head.rows))
-        end = wire(m, "row_end", begin + head.size)
+        end = wire(m, "row_end", begin + row_size)
         needs = wire(m, "needs", (at << log2(self.bus)) < end)
         held, arrives = Signal(range(WORDS + 1)), Signal()
         asks = wire(m, "asks", queue.r_rdy & needs & (held != WORDS))
@@ -141,25 +135,22 @@ class WorkStore(wiring.Component):
 
         Returns it, and the signal that says that the register may take the next.
         """
-        queue, head = self._commands(m, "to_gather", "index_bits", "rows", "size")
+        queue, head, row_size = self._commands(m, "to_gather")
         part = Signal(self._part_layout(), reset_less=True, name="part")
         full, free = Signal(name="part_valid"), Signal(name="part_free")
         rest = Signal((self.bus - 1) * self._item, reset_less=True)  # items of the last word that are not taken
         have, taken, row = Signal(range(self.bus)), Signal(self._size), Signal(len(head.rows))
-        left = wire(m, "left", (head.size - taken)[: self._size])
+        left = wire(m, "left", (row_size - taken)[: self._size])
         ends_row = wire(m, "gathers_last", left <= self.bus)
         want = wire(m, "want", Mux(ends_row, left, self.bus)[: self.bus.bit_length()])
         more = wire(m, "more", have < want)
         takes = wire(m, "takes", queue.r_rdy & (words.r_rdy | ~more) & (free | ~full))
         ends = wire(m, "gathers_end", takes & ends_row & (row + 1 == head.rows))
         mine = Cat(Mux(have > byte, rest.word_select(byte, self._item), 0) for byte in range(self.bus - 1))
-        pool = wire(m, "pool", mine | _up(m, "behind", Mux(more, words.r_data, 0), have, self._item))
+        pool = wire(m, "pool", mine | Mux(more, words.r_data, 0) << have * self._item)
         m.d.comb += [words.r_en.eq(takes & more), queue.r_en.eq(ends)]
         with m.If(takes):
-            m.d.sync += [
-                rest.eq(_down(m, "left_over", pool, want, self._item)),
-                have.eq(Mux(ends, 0, have + Mux(more, self.bus, 0) - want)),
-            ]
+            m.d.sync += [rest.eq(pool >> want * self._item), have.eq(Mux(ends, 0, have + Mux(more, self.bus, 0) - want))]
             m.d.sync += [taken.eq(Mux(ends_row, 0, taken + self.bus)), row.eq(Mux(ends, 0, row + ends_row))]
         m.d.sync += full.eq(takes | full & ~free)
 
@@ -167,8 +158,9 @@ class WorkStore(wiring.Component):
         step = self.operand // 8
         values = [Cat(item[:8] for item in items[first : first + step]) for first in range(0, self.bus, step)]
         indices = [item[8:] for item in items[::step]]
+        index_bits = reduce(add, (head.group > (1 << bit) for bit in range(self.index_bits)), 0)
         packed, size = Signal(len(part.bits)), Signal(len(part.size))
-        with m.Switch(head.index_bits):
+        with m.Switch(Mux(head.kept, index_bits, 0)):
             for bits in range(self.index_bits + 1):
                 with m.Case(bits):
                     m.d.comb += packed.eq(Cat(Cat(v, i[:bits]) for v, i in zip(values, indices, strict=True)))
@@ -203,16 +195,3 @@ class WorkStore(wiring.Component):
             m.d.sync += [rest.eq(bits[beat:]), closing.eq(last & over)]
             m.d.sync += size.eq(Mux(total >= beat, total - beat, 0))
         return moves & ~enough
-
-
-def _up(m: Module, name: str, value: Value, by: Value, size: int) -> Value:
-    """Shifted up by `by` items of `size` bits: a product would take a multiplier."""
-    for i in range(len(by)):
-        value = wire(m, f"{name}_{i}", Mux(by[i], value << (size << i), value))
-    return value
-
-
-def _down(m: Module, name: str, value: Value, by: Value, size: int) -> Value:
-    for i in range(len(by)):
-        value = wire(m, f"{name}_{i}", Mux(by[i], value[size << i :], value))
-    return value
