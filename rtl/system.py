@@ -10,18 +10,17 @@
 
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
-from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, ResetSignal, Signal
+from amaranth.hdl import DomainRenamer, Module
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out, connect
+from amaranth.lib.wiring import In, connect
 
-from rtl.bridge import Bridge
 from rtl.memories import ProgramMemory, TensorMemory
 from rtl.memory_block import BlockMaker, MemoryBlock
 from rtl.registers import LITE_PORTS
+from rtl.shell import SHELL_PORTS, Shell
 from rtl.top import Machine
-from rtl.uart import Receiver, Transmitter
 from simulator.arch import Accelerator
-from simulator.layout import bus_bytes, power_of_two
+from simulator.layout import bus_bytes
 
 __all__ = ["System"]
 
@@ -49,43 +48,31 @@ class System(wiring.Component):
         tensor_block: BlockMaker = MemoryBlock,
         program_block: BlockMaker = MemoryBlock,
     ) -> None:
-        self.clock_hz, bus = clock_hz or accelerator.clock_hz, bus_bytes(accelerator)
-        least = power_of_two(40 * divisor)  # four bytes
-        self.idle_cycles = max(power_of_two(self.clock_hz // 4), least) if idle_cycles is None else idle_cycles
-        if type(self.idle_cycles) is not int or self.idle_cycles < least or self.idle_cycles & (self.idle_cycles - 1):
-            raise ValueError(f"System field 'idle_cycles' must be a power of two, at least {least}, not {idle_cycles!r}")
+        bus = bus_bytes(accelerator)
         self.machine = Machine(accelerator)
         self.tensor_memory = TensorMemory(accelerator, memory_bytes, block=tensor_block)
         self.program_memory = ProgramMemory(program_bytes, wide=wide_program, word_bytes=min(bus, 64), block=program_block)
-        self.receiver, self.transmitter = Receiver(divisor), Transmitter(divisor)
-        self.bridge = Bridge(
+        self.shell = Shell(
+            self,
             memory_bytes=memory_bytes,
             program_bytes=program_bytes,
             bus_bytes=bus,
-            clock_hz=self.clock_hz,
-            idle_cycles=self.idle_cycles,
             divisor=divisor,
+            clock_hz=clock_hz or accelerator.clock_hz,
+            idle_cycles=idle_cycles,
         )
-        lights = {"busy": Out(1), "fault": Out(1), "heartbeat": Out(1)}
-        super().__init__({"rx": In(1), "tx": Out(1, init=1)} | lights)
+        super().__init__(SHELL_PORTS)
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        machine, bridge = self.machine, self.bridge
-
-        # The machine and its memories are reset by the host, too; from a register, one cycle after the rest.
-        m.domains.machine = ClockDomain("machine")
-        machine_reset = Signal(init=1)
-        m.d.sync += machine_reset.eq(bridge.reset)
-        m.d.comb += [ClockSignal("machine").eq(ClockSignal()), ResetSignal("machine").eq(machine_reset)]
+        machine, bridge = self.machine, self.shell.bridge
+        self.shell.reset(m, "machine_reset")
         in_machine = DomainRenamer("machine")
         m.submodules.machine = in_machine(machine)
         m.submodules.tensor_memory = in_machine(self.tensor_memory)
         m.submodules.program_memory = in_machine(self.program_memory)
 
-        m.submodules.receiver, m.submodules.transmitter, m.submodules.bridge = self.receiver, self.transmitter, bridge
-        connect(m, self.receiver.bytes, bridge.received)
-        connect(m, bridge.sent, self.transmitter.bytes)
+        self.shell.line(m)
         connect(m, bridge.tensors, self.tensor_memory.host)
         connect(m, bridge.program, self.program_memory.host)
         for prefix, slave in (("m_axi", self.tensor_memory.axi), ("p_axi", self.program_memory.axi)):
@@ -96,18 +83,5 @@ class System(wiring.Component):
             port, master = getattr(machine, f"s_axi_{name}"), getattr(bridge.registers, name)
             m.d.comb += port.eq(master) if member.flow is In else master.eq(port)
 
-        tick_bit = self.idle_cycles.bit_length() - 3  # it rises every half of the idle cycles
-        beats = Signal(max(self.clock_hz.bit_length(), tick_bit + 1))  # its highest bit changes about twice a second
-        before = Signal()
-        m.d.sync += [beats.eq(beats + 1), before.eq(beats[tick_bit])]
-        m.d.comb += [
-            self.receiver.rx.eq(self.rx),
-            bridge.lost.eq(self.receiver.error),
-            self.tx.eq(self.transmitter.tx),
-            bridge.busy.eq(machine.busy),
-            bridge.tick.eq(beats[tick_bit] & ~before),
-            self.busy.eq(machine.busy),
-            self.fault.eq(bridge.stopped),
-            self.heartbeat.eq(beats[-1]),
-        ]
+        self.shell.lights(m, machine.busy)
         return m

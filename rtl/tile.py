@@ -11,21 +11,19 @@ of each buffer is built, and no command adds to earlier sums.
 
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, DomainRenamer, Module, Mux, ResetSignal, Signal, Value
+from amaranth.hdl import Cat, Const, DomainRenamer, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
-from amaranth.lib.wiring import In, Out, connect
 
 from rtl.array import Array
 from rtl.array_ports import command_layout, place_bits
-from rtl.bridge import Bridge
 from rtl.choose import choose
 from rtl.pe import product_cycles
 from rtl.pipeline import wire
 from rtl.protocol import WORD_BYTES
+from rtl.shell import SHELL_PORTS, Shell
 from rtl.tile_map import COMMAND_FORMAT, START, TileMap
-from rtl.uart import Receiver, Transmitter
 from simulator.arch import Accelerator, Dataflow
-from simulator.layout import power_of_two, result_places
+from simulator.layout import result_places
 from simulator.register_map import REGISTERS
 
 __all__ = ["Tile"]
@@ -45,36 +43,24 @@ class Tile(wiring.Component):
         self, accelerator: Accelerator, *, divisor: int, clock_hz: int | None = None, idle_cycles: int | None = None
     ) -> None:
         self.accelerator, self.map = accelerator, TileMap(accelerator)
-        self.clock_hz = clock_hz or accelerator.clock_hz
-        least = power_of_two(40 * divisor)  # four bytes
-        self.idle_cycles = max(power_of_two(self.clock_hz // 4), least) if idle_cycles is None else idle_cycles
-        if type(self.idle_cycles) is not int or self.idle_cycles < least or self.idle_cycles & (self.idle_cycles - 1):
-            raise ValueError(f"Tile field 'idle_cycles' must be a power of two, at least {least}, not {idle_cycles!r}")
         self.array = Array(accelerator)
-        self.receiver, self.transmitter = Receiver(divisor), Transmitter(divisor)
-        self.bridge = Bridge(
+        self.shell = Shell(
+            self,
             memory_bytes=self.map.operand_bytes,
             program_bytes=self.map.result_bytes,
             bus_bytes=WORD_BYTES,
-            clock_hz=self.clock_hz,
-            idle_cycles=self.idle_cycles,
             divisor=divisor,
+            clock_hz=clock_hz or accelerator.clock_hz,
+            idle_cycles=idle_cycles,
         )
-        lights = {"busy": Out(1), "fault": Out(1), "heartbeat": Out(1)}
-        super().__init__({"rx": In(1), "tx": Out(1, init=1)} | lights)
+        super().__init__(SHELL_PORTS)
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        bridge, array = self.bridge, self.array
-        # The array is reset by the host, too; from a register, one cycle after the rest.
-        m.domains.machine = ClockDomain("machine")
-        array_reset = Signal(init=1)
-        m.d.sync += array_reset.eq(bridge.reset)
-        m.d.comb += [ClockSignal("machine").eq(ClockSignal()), ResetSignal("machine").eq(array_reset)]
+        array = self.array
+        self.shell.reset(m, "array_reset")
         m.submodules.array = DomainRenamer("machine")(array)
-        m.submodules.receiver, m.submodules.transmitter, m.submodules.bridge = self.receiver, self.transmitter, bridge
-        connect(m, self.receiver.bytes, bridge.received)
-        connect(m, bridge.sent, self.transmitter.bytes)
+        self.shell.line(m)
 
         self._operands(m)
         self._results(m)
@@ -92,25 +78,12 @@ class Tile(wiring.Component):
             m.d.machine += cycles.eq(cycles + 1)
         self._registers(m, Cat(busy, done), cycles)
 
-        tick_bit = self.idle_cycles.bit_length() - 3  # it rises every half of the idle cycles
-        beats = Signal(max(self.clock_hz.bit_length(), tick_bit + 1))  # its highest bit changes about twice a second
-        before = Signal()
-        m.d.sync += [beats.eq(beats + 1), before.eq(beats[tick_bit])]
-        m.d.comb += [
-            self.receiver.rx.eq(self.rx),
-            bridge.lost.eq(self.receiver.error),
-            self.tx.eq(self.transmitter.tx),
-            bridge.busy.eq(busy),
-            bridge.tick.eq(beats[tick_bit] & ~before),
-            self.busy.eq(busy),
-            self.fault.eq(bridge.stopped),
-            self.heartbeat.eq(beats[-1]),
-        ]
+        self.shell.lights(m, busy)
         return m
 
     def _operands(self, m: Module) -> None:
         """A bank for each row and each column, written by the host."""
-        host, array, bits = self.bridge.tensors, self.array, self.map.word_bits
+        host, array, bits = self.shell.bridge.tensors, self.array, self.map.word_bits
         m.d.comb += [host.ready.eq(1), host.answered.eq(1)]  # what is read is 0
         ports = [(array.row_request[r], array.row_data[r]) for r in range(self.accelerator.array.rows)]
         ports += [(array.column_request[c], array.column_data[c]) for c in range(self.accelerator.array.cols)]
@@ -136,7 +109,7 @@ class Tile(wiring.Component):
 
     def _written(self, bank: int, part: int) -> Value:
         """Does the host write to this part of a bank, or (behind the banks) to the command?"""
-        host, bits = self.bridge.tensors, self.map.word_bits
+        host, bits = self.shell.bridge.tensors, self.map.word_bits
         region = host.address[bits + self.map.part_bits :]
         return host.valid & host.write & (region == bank) & (host.address[bits : bits + self.map.part_bits] == part)
 
@@ -156,7 +129,7 @@ class Tile(wiring.Component):
 
     def _results(self, m: Module) -> None:
         """A bank for each column, written by the array; read by it while it is busy, by the host otherwise."""
-        host, array, accelerator = self.bridge.program, self.array, self.accelerator
+        host, array, accelerator = self.shell.bridge.program, self.array, self.accelerator
         m.d.comb += [host.ready.eq(1), host.answered.eq(1)]
         places, bits = place_bits(accelerator) if result_places(accelerator) > 1 else 0, self.map.sum_bits
         resident = set(accelerator.array.dataflows) != {Dataflow.OS}
@@ -180,7 +153,7 @@ class Tile(wiring.Component):
 
     def _command(self, m: Module) -> Value:
         """The command's bits; returns whether the host starts it."""
-        fields, host = Signal(self.map.command_bits), self.bridge.tensors
+        fields, host = Signal(self.map.command_bits), self.shell.bridge.tensors
         for word in range(-(-len(fields) // _WORD)):
             with m.If(self._written(self.map.banks, 0) & (host.address[: self.map.word_bits] == word)):
                 part = fields[word * _WORD : (word + 1) * _WORD]
@@ -190,15 +163,15 @@ class Tile(wiring.Component):
             m.d.comb += command[name].eq(fields[at : at + bits])
             at += bits
         assert {*self.map.command} <= {*command_layout(self.accelerator).members}
-        lite = self.bridge.registers
+        lite = self.shell.bridge.registers
         return wire(m, "start", lite.awvalid & lite.awready & lite.wdata[0] & self._is_start())
 
     def _is_start(self) -> Value:
-        return self.bridge.registers.awaddr[2:] == REGISTERS[START].address // 4
+        return self.shell.bridge.registers.awaddr[2:] == REGISTERS[START].address // 4
 
     def _registers(self, m: Module, status: Value, cycles: Value) -> None:
         """The bridge's AXI4-Lite slave: one access at a time; what isn't there is refused."""
-        lite = self.bridge.registers
+        lite = self.shell.bridge.registers
         values: dict[str, Value] = {
             "digest": Const(int(self.accelerator.digest, 16), 64),
             "version": Const(COMMAND_FORMAT, _WORD),

@@ -9,10 +9,8 @@ from typing import Any
 import cocotb
 import numpy as np
 import pytest
-from cocotb.clock import Clock
 from cocotb.task import bridge
-from cocotb.triggers import ClockCycles, RisingEdge
-from rtl_kit.serial_line import SerialLine
+from rtl_kit.serial_line import SerialLine, started
 from system_run import Board
 
 from dse.verify_programs import Case
@@ -32,18 +30,6 @@ assert all(isinstance(case, Case) for case in CASES)
 SEED = 11
 IDLE = BOARD.idle_cycles / BOARD.clock_hz
 TIMEOUT = 4000 / BOARD.clock_hz
-
-
-async def started(dut: Any) -> SerialLine:
-    """The clock runs, the reset was high for two cycles, and the line is silent."""
-    period = round(1e12 / BOARD.clock_hz)
-    line = SerialLine(dut.rx, dut.tx, BOARD.divisor * period)
-    cocotb.start_soon(Clock(dut.clk, period, unit="ps").start())
-    dut.rst.value = 1
-    await ClockCycles(dut.clk, 2)
-    dut.rst.value = 0
-    await RisingEdge(dut.clk)
-    return line
 
 
 def driver(port: Any) -> Host:
@@ -102,7 +88,7 @@ def run_case(host: Host, case: Case) -> None:
 @cocotb.test()
 async def programs(dut: Any):
     """What the board says of itself, and programs, one of them again after the others and after a reset."""
-    line = await started(dut)
+    line = await started(dut, BOARD.clock_hz, BOARD.divisor)
 
     def session() -> None:
         host = driver(line)
@@ -134,7 +120,7 @@ async def programs(dut: Any):
 @cocotb.test()
 async def a_bad_line(dut: Any):
     """Bytes changed, lost and added, both ways: everything is sent until it was right, and no program runs twice."""
-    line = await started(dut)
+    line = await started(dut, BOARD.clock_hz, BOARD.divisor)
 
     def session() -> None:
         port = Disturbed(line)
@@ -152,7 +138,7 @@ async def a_bad_line(dut: Any):
 @cocotb.test()
 async def bad_requests(dut: Any):
     """Each is answered with its status, and changes nothing."""
-    line = await started(dut)
+    line = await started(dut, BOARD.clock_hz, BOARD.divisor)
     before = bytes(random.Random(SEED).randbytes(64))
 
     def answer(sent: bytes, count: int = 4) -> tuple[int, int]:
@@ -225,7 +211,7 @@ async def bad_requests(dut: Any):
 @cocotb.test()
 async def faults(dut: Any):
     """A command that is none, one whose tensor lies outside of the memory, a program outside of its own: the lights, too."""
-    line = await started(dut)
+    line = await started(dut, BOARD.clock_hz, BOARD.divisor)
 
     def lights() -> tuple[int, int]:
         return int(dut.busy.value), int(dut.fault.value)

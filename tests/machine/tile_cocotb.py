@@ -9,10 +9,8 @@ from typing import Any
 import cocotb
 import numpy as np
 import pytest
-from cocotb.clock import Clock
 from cocotb.task import bridge
-from cocotb.triggers import ClockCycles, RisingEdge
-from rtl_kit.serial_line import SerialLine
+from rtl_kit.serial_line import started
 from test_tile import CLOCK_HZ, DIVISOR, IDLE_CYCLES, Case
 
 from rtl.host import BoardError, Host
@@ -27,18 +25,6 @@ assert isinstance(ACCELERATOR, Accelerator)
 assert all(isinstance(case, Case) for case in CASES)
 SEED = 5
 IDLE = IDLE_CYCLES / CLOCK_HZ
-
-
-async def started(dut: Any) -> SerialLine:
-    """The clock runs, the reset was high for two cycles, and the line is silent."""
-    period = round(1e12 / CLOCK_HZ)
-    line = SerialLine(dut.rx, dut.tx, DIVISOR * period)
-    cocotb.start_soon(Clock(dut.clk, period, unit="ps").start())
-    dut.rst.value = 1
-    await ClockCycles(dut.clk, 2)
-    dut.rst.value = 0
-    await RisingEdge(dut.clk)
-    return line
 
 
 def driver(port: Any) -> TileHost:
@@ -72,7 +58,7 @@ def run_case(tile: TileHost, case: Case, rng: np.random.Generator) -> None:
 @cocotb.test()
 async def multiplications(dut: Any):
     """Each after the others; one of them again after a reset."""
-    line = await started(dut)
+    line = await started(dut, CLOCK_HZ, DIVISOR)
 
     def session() -> None:
         rng = np.random.default_rng(SEED)
@@ -94,7 +80,7 @@ async def multiplications(dut: Any):
 @cocotb.test()
 async def a_tile_is_no_machine(dut: Any):
     """What a machine has and a tile has not is refused; another accelerator's driver is told."""
-    line = await started(dut)
+    line = await started(dut, CLOCK_HZ, DIVISOR)
 
     def session() -> None:
         host = Host(line, timeout=4000 / CLOCK_HZ, quiet=2 * IDLE)

@@ -3,11 +3,12 @@
 import math
 from typing import Any
 
+from cocotb.clock import Clock
 from cocotb.task import resume
-from cocotb.triggers import Event, FallingEdge, First, Timer
+from cocotb.triggers import ClockCycles, Event, FallingEdge, First, RisingEdge, Timer
 from cocotb.utils import get_sim_time
 
-__all__ = ["SerialLine"]
+__all__ = ["SerialLine", "started"]
 
 
 class SerialLine:
@@ -63,3 +64,17 @@ class SerialLine:
                 self._come.set()
             else:
                 self.broken += 1
+
+
+async def started(dut: Any, clock_hz: int, divisor: int) -> SerialLine:
+    """The clock runs, the reset was high for two cycles, and the line of `divisor` cycles a bit is silent."""
+    import cocotb
+
+    period = round(1e12 / clock_hz)
+    line = SerialLine(dut.rx, dut.tx, divisor * period)
+    cocotb.start_soon(Clock(dut.clk, period, unit="ps").start())
+    dut.rst.value = 1
+    await ClockCycles(dut.clk, 2)
+    dut.rst.value = 0
+    await RisingEdge(dut.clk)
+    return line
