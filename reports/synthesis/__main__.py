@@ -4,37 +4,21 @@ Runs are kept as they are done, in ``<technology>.csv``; those whose Verilog and
 """
 
 import argparse
-import hashlib
 import json
 import sys
 import time
-from importlib.metadata import version
-from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-import rtl
 from reports.synthesis.designs import Design, designs
 from reports.synthesis.fit import errors, fit
 from reports.synthesis.measure import measure, source_of
+from reports.synthesis.store import COEFFICIENTS, HERE, runs_of, source_digest
 from rtl.yosys_shim import YosysError
 from simulator.cost.devices import TECHNOLOGIES
-
-HERE = Path(__file__).parent
-COEFFICIENTS = Path(rtl.__file__).parents[1] / "simulator" / "cost" / "coefficients.json"
-
-
-def source_digest(verilog: str) -> str:
-    """Identity of what is synthesised and of the tool that does it."""
-    return hashlib.sha256(version("pyosys").encode() + verilog.encode()).hexdigest()[:12]
-
-
-def runs_of(technology: str) -> pd.DataFrame:
-    """The stored runs."""
-    return pd.read_csv(HERE / f"{technology}.csv")
 
 
 def synthesise(technology: str, todo: list[Design], console: Console) -> None:

@@ -16,8 +16,8 @@ import pandas as pd
 from sklearn.linear_model import LinearRegression
 
 from reports.studies.fpga.place import CHIP
-from reports.synthesis.__main__ import COEFFICIENTS, HERE, source_digest
 from reports.synthesis.measure import PARTS
+from reports.synthesis.store import COEFFICIENTS, HERE, source_digest
 from rtl.dma import Dma
 from rtl.emit import verilog_of
 from rtl.fpga.place import place

@@ -19,7 +19,7 @@ from simulator.layout import word_elements
 from simulator.timing import multiply_time, stationary_registers
 from workloads.sparsity import NM, Pattern
 
-__all__ = ["MultiplyShape", "entry_bits", "multiply_actions", "port_requests"]
+__all__ = ["MultiplyShape", "entry_bits", "multiply_actions", "operand_bus_bits", "port_requests"]
 
 MultiplyShape: TypeAlias = tuple[Dataflow, int, int, int, Pattern, Literal["a", "b"], bool]
 """Dataflow, m, n, k, pattern, which operand carries it, whether earlier sums are taken up."""
@@ -39,7 +39,7 @@ def entry_bits(pe: Pe) -> int:
     return pe.number.operand_bits + _index_bits(pe)
 
 
-def _bus_bits(pe: Pe) -> int:
+def operand_bus_bits(pe: Pe) -> int:
     """Of an operand on its way from PE to PE: values of a group, an index for each lane."""
     return _width(pe) * pe.number.operand_bits + pe.lanes * _index_bits(pe)
 
@@ -112,13 +112,13 @@ def multiply_actions(accelerator: Accelerator, shape: MultiplyShape) -> dict[str
         "c_read_bits": asked["sums"] * bits,
         "c_write_bits": asked["results"] * bits,
     }
-    along_rows = beats * rows * (cols - 1) * _bus_bits(pe)
+    along_rows = beats * rows * (cols - 1) * operand_bus_bits(pe)
     if dataflow is Dataflow.OS:
         held = folds * rows * cols * pe.interleave  # accumulators, each fold: all are copied, and leave or not
         down = folds * cols * pe.interleave * rows * (rows - 1) // 2  # a sum of row r passes the rows below it
         filled = asked["sums"] * rows if accumulate else 0  # down the column's rows - 1 registers, and into its PE
         return found | {
-            "operand_hop_bits": along_rows + beats * cols * (rows - 1) * _bus_bits(pe),
+            "operand_hop_bits": along_rows + beats * cols * (rows - 1) * operand_bus_bits(pe),
             "accumulator_bits": (beats * rows * cols + held) * bits,
             "sum_hop_bits": (down + filled) * bits,
         }

@@ -7,8 +7,10 @@ cycle of latency. Sizes are linear in the drivers; the factors come from synthes
 from collections.abc import Callable, Mapping
 from math import log2
 from types import MappingProxyType
+from typing import Literal
 
-from simulator.arch import Accelerator, Dataflow
+from simulator.arch import Accelerator, Dataflow, ceil_div
+from simulator.cost.array_actions import entry_bits, operand_bus_bits
 from simulator.layout import (
     bus_bytes,
     bus_elements,
@@ -26,35 +28,36 @@ __all__ = ["COMPONENTS", "Drivers", "instances"]
 Drivers = Mapping[str, float]
 
 
-def _index_bits(accelerator: Accelerator) -> int:
-    return (accelerator.pe.group - 1).bit_length()
+def _resident(accelerator: Accelerator) -> float:
+    """1 for an array with a stationary operand in some dataflow."""
+    return float(set(accelerator.array.dataflows) != {Dataflow.OS})
 
 
 def _pe(a: Accelerator) -> Drivers:
     pe = a.pe
     bits, wide = pe.number.operand_bits, pe.number.accumulator_bits
-    resident = float(len({Dataflow.WS, Dataflow.IS} & set(a.array.dataflows)) > 0)
-    several = len({Dataflow.IS} & set(a.array.dataflows))
+    resident = _resident(a)
+    several = float(Dataflow.IS in a.array.dataflows)
     return {
         "one": 1,
         "lanes": pe.lanes,
         "select": pe.lanes * bits * (pe.group - 1),
-        "index": pe.lanes * _index_bits(a),
+        "index": pe.lanes * (pe.group - 1).bit_length(),
         "tree": pe.lanes - 1,
         "multiply_stages": pe.lanes * bits * pe.multiply_latency,
         "add_stages": pe.lanes * wide * pe.accumulate_latency,
         "accumulators": wide * (pe.interleave - 1),
         "resident": resident,
-        "resident_lanes": resident * pe.lanes * (bits + _index_bits(a)),
-        "registers": resident * pe.registers * (bits + _index_bits(a)),
+        "resident_lanes": resident * pe.lanes * entry_bits(pe),
+        "registers": resident * pe.registers * entry_bits(pe),
         "held_select": several * pe.lanes * bits * pe.registers,
     }
 
 
 def _array(a: Accelerator) -> Drivers:
     pe, rows, cols = a.pe, a.array.rows, a.array.cols
-    count, operand = rows * cols, max(pe.group, pe.lanes) * pe.number.operand_bits + pe.lanes * _index_bits(a)
-    resident = float(len({Dataflow.WS, Dataflow.IS} & set(a.array.dataflows)) > 0)
+    count, operand = rows * cols, operand_bus_bits(pe)
+    resident = _resident(a)
     return {
         "one": 1,
         "resident": resident,
@@ -63,20 +66,20 @@ def _array(a: Accelerator) -> Drivers:
         "pes": count,
         "operands": count * operand,
         "sums": count * pe.number.accumulator_bits,
-        "words": resident * count * (pe.number.operand_bits + _index_bits(a)),
+        "words": resident * count * entry_bits(pe),
         "latency": pe.latency,
         "interleave": log2(2 * pe.interleave),
     }
 
 
-def _operand_buffer(side: str) -> Callable[[Accelerator], Drivers]:
+def _operand_buffer(side: Literal["a", "b"]) -> Callable[[Accelerator], Drivers]:
     def drivers(a: Accelerator) -> Drivers:
-        banks, word, entry = operand_banks(a), word_elements(a), a.pe.number.operand_bits + _index_bits(a)
+        banks, word, entry = operand_banks(a), word_elements(a), entry_bits(a.pe)
         beat, lanes = bus_elements(a), a.pe.lanes
-        words = operand_words(a, "a" if side == "a" else "b") * (a.a_buffer if side == "a" else a.b_buffer).slots
+        words = operand_words(a, side) * (a.a_buffer if side == "a" else a.b_buffer).slots
         # A memory for each place of a word, or two for each bank: rtl/operand_buffer.py.
         by_place = float(beat > min(a.array.rows, a.array.cols) or 2 * max(beat, lanes) > word)
-        blocks = banks * (word if by_place else 2 * _ceil(word * entry / 2, 36)) * _ceil(words, 512)
+        blocks = banks * (word if by_place else 2 * ceil_div(word * entry // 2, 36)) * ceil_div(words, 512)
         return {
             "one": 1,
             "beat": beat * entry,
@@ -85,7 +88,7 @@ def _operand_buffer(side: str) -> Callable[[Accelerator], Drivers]:
             "by_place": by_place * banks * word * entry * log2(2 * word),
             "scatter": banks * beat * entry,
             "blocks": blocks if words > _DISTRIBUTED else 0,
-            "distributed": banks * word * entry * _ceil(words, 16) if words <= _DISTRIBUTED else 0,
+            "distributed": banks * word * entry * ceil_div(words, 16) if words <= _DISTRIBUTED else 0,
         }
 
     return drivers
@@ -93,10 +96,6 @@ def _operand_buffer(side: str) -> Callable[[Accelerator], Drivers]:
 
 _DISTRIBUTED = 32
 """Words up to which Yosys makes a memory of look-up tables rather than blocks; more or less, by its width."""
-
-
-def _ceil(a: float, b: int) -> int:
-    return -int(-a // b)
 
 
 def _result_buffer(a: Accelerator) -> Drivers:
@@ -127,7 +126,7 @@ def _prune(a: Accelerator) -> Drivers:
     return {
         "one": float(lanes > 0),
         "lanes": lanes,
-        "sort": lanes * a.pe.group * (bits + _index_bits(a)),
+        "sort": lanes * a.pe.group * entry_bits(a.pe),
         "turn": float(lanes > 0) * a.pe.group * bits,
     }
 

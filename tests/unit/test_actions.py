@@ -314,11 +314,11 @@ def test_an_updater_lane_has_these_circuits(optimizers):
 def test_widths_are_those_of_the_rtl(number):
     from rtl.operand_unpack import entry_layout
     from rtl.pe import operand_layout, word_layout
-    from simulator.cost.array_actions import _bus_bits
+    from simulator.cost.array_actions import operand_bus_bits
 
     for pe in (replace(PE, format=number), replace(PE, format=number, group=1, registers=1), replace(PE, lanes=3, group=2)):
         assert entry_bits(pe) == entry_layout(pe).size == word_layout(pe).size
-        assert _bus_bits(pe) == operand_layout(pe).size
+        assert operand_bus_bits(pe) == operand_layout(pe).size
 
 
 @pytest.mark.skipif(find_spec("amaranth") is None, reason="needs the rtl extra: amaranth is not installed")

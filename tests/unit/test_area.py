@@ -8,10 +8,10 @@ import pytest
 pytest.importorskip("sklearn")
 pytest.importorskip("amaranth")
 
-from reports.synthesis.__main__ import COEFFICIENTS, runs_of, source_digest
 from reports.synthesis.designs import designs
 from reports.synthesis.fit import errors, fit
 from reports.synthesis.measure import source_of
+from reports.synthesis.store import COEFFICIENTS, runs_of, source_digest
 from simulator.arch import Array, Pruner, Updater, VectorUnit
 from simulator.cost.area import RESOURCES, area, calibration, misfit
 from simulator.cost.components import COMPONENTS

@@ -1,0 +1,24 @@
+"""Where synthesis runs and what is fitted to them are kept, and what tells that a stored run is still of the same source."""
+
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+import simulator.cost
+
+__all__ = ["COEFFICIENTS", "HERE", "runs_of", "source_digest"]
+
+HERE = Path(__file__).parent
+COEFFICIENTS = Path(simulator.cost.__file__).parent / "coefficients.json"
+
+
+def source_digest(verilog: str) -> str:
+    """Identity of what is synthesised and of the tool that does it."""
+    return hashlib.sha256(version("pyosys").encode() + verilog.encode()).hexdigest()[:12]
+
+
+def runs_of(technology: str) -> pd.DataFrame:
+    """The stored runs."""
+    return pd.read_csv(HERE / f"{technology}.csv")
