@@ -13,6 +13,7 @@ import struct
 from enum import IntEnum
 
 __all__ = [
+    "BAUD",
     "BURST_WORDS",
     "CHECKSUM_BYTES",
     "CHECKSUM_START",
@@ -29,6 +30,8 @@ __all__ = [
     "request",
 ]
 
+BAUD = 1_000_000
+"""Bits a second on the line unless a build says otherwise; the FTDI chips of boards do up to 3 million."""
 WORD_BYTES = 4
 BURST_WORDS = 256  # most words of a request
 MEMORY_PAGE = WORD_BYTES * BURST_WORDS  # a request stays within one

@@ -6,17 +6,16 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from dse.commands.options import AcceleratorArg, Set, accelerator_of, err, natural, out, positive
 from dse.config import ConfigError
 from dse.rtl_extra import need_rtl
 from dse.store import StoreError
+from rtl.protocol import BAUD
 
 __all__ = ["build_command"]
-
-_BAUD = 1_000_000
 
 
 def build_command(
@@ -24,7 +23,7 @@ def build_command(
     board: Annotated[str, typer.Option(help="The board: `ulx3s-85f`, `ecpix5-85f`, `icebreaker` or `hx8k-evn`.")],
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files: new, empty, or an earlier build's.")],
     changes: Set = None,
-    baud: Annotated[int, typer.Option(parser=positive, metavar="N", help="Bits a second on the serial line.")] = _BAUD,
+    baud: Annotated[int, typer.Option(parser=positive, metavar="N", help="Bits a second on the serial line.")] = BAUD,
     memory_kib: Annotated[
         int, typer.Option(parser=natural, metavar="N", help="On-chip memory for tensors; 0: what suits the board.")
     ] = 0,
@@ -68,17 +67,15 @@ def build_command(
         TextColumn("[dim]{task.fields[doing]}[/]"),
     )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        tasks: dict[str, object] = {}
+        steps: dict[str, TaskID] = {}
 
         def tell(step: str, doing: str) -> None:
-            if step not in tasks:
-                for task in progress.tasks:
-                    progress.update(task.id, doing="done")
-                    progress.stop_task(task.id)
-                tasks[step] = progress.add_task(step, total=None, doing="")
-            for task in progress.tasks:
-                if task.description == step:
-                    progress.update(task.id, doing=escape(doing))
+            if step not in steps:
+                for task in steps.values():
+                    progress.update(task, doing="done")
+                    progress.stop_task(task)
+                steps[step] = progress.add_task(step, total=None, doing="")
+            progress.update(steps[step], doing=escape(doing))
 
         try:
             built = build(spec, found, folder, options, progress=tell)

@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from rtl.fpga.place import Placed, place, run_tool
 from rtl.fpga.synthesize import Netlist, synthesize
 from rtl.generate import module_name
 from rtl.platforms.board import Board, BoardTop
+from rtl.protocol import BAUD
 from rtl.system import System
 from rtl.tile import Tile
 from simulator.arch import Accelerator, leaf_fields
@@ -32,10 +33,8 @@ from simulator.cost.area import area, calibration
 from simulator.cost.devices import DEVICES, Resources
 from simulator.schedule import Unsupported, UnsupportedError
 
-__all__ = ["BAUD", "REPORT", "Built", "FolderBusyError", "Options", "build", "check_fit"]
+__all__ = ["REPORT", "Built", "FolderBusyError", "Options", "build", "check_fit"]
 
-BAUD = 1_000_000
-"""Bits a second on the serial line; the FTDI chips of these boards do up to 3 million."""
 REPORT = "synthesis.json"
 _FAR = 1.5
 """Times a chip's size: beyond it not even an estimate that is off by a third can be right about the fit."""
@@ -90,8 +89,9 @@ def build(
     doesn't build, ToolError and YosysError where a tool stops, FolderBusyError, FileExistsError for a folder with other files.
     """
     options = options or Options()
-    tell = progress or _silent
-    if (options.part or board.part) == "machine":
+    options = replace(options, part=options.part or board.part)
+    tell, flow = progress or _silent, board.chip.flow
+    if options.part == "machine":
         _foresee(accelerator, board.device)
     _check_folder(folder)
     place_of_work = folder.parent / f".{folder.name}.building"
@@ -112,36 +112,32 @@ def build(
         sources, system = timed("elaborate", lambda: _elaborate(accelerator, board, clock, options, work))
         netlist = timed("synthesize", lambda: _synthesize(board, sources, work))
         check_fit(netlist.resources, board.device)
-        chip = f"{_TOP}.{'config' if board.chip.family == 'ecp5' else 'asc'}"
+        chip = f"{_TOP}.{flow.placed[1]}"
         placed = timed(
             "place and route",
             lambda: place(
                 netlist.path,
                 board.chip,
                 work,
-                constraints=work / f"{_TOP}.{board.constraints}",
+                constraints=work / f"{_TOP}.{flow.constraints}",
                 frequency_hz=board.clock_hz,
                 seed=options.seed,
                 write=work / chip,
                 progress=lambda doing: tell("place and route", doing),
             ),
         )
-        bitstream = work / f"{module_name(accelerator)}.{board.suffix}"
-        tool, *switches = board.pack
-        timed("pack", lambda: run_tool([tool, *switches, chip, bitstream.name], work / "pack.log", cwd=work))
-        report = _report(accelerator, board, clock, options, system, netlist, placed, bitstream, seconds)
+        bitstream = work / f"{module_name(accelerator)}.{flow.bitstream}"
+        timed("pack", lambda: run_tool([*flow.pack, chip, bitstream.name], work / "pack.log", cwd=work))
+        built = Built(
+            folder=folder, bitstream=folder / bitstream.name, clock=clock, netlist=netlist, placed=placed, seconds=seconds
+        )
+        digest = hashlib.sha256(bitstream.read_bytes()).hexdigest()
+        report = _report(accelerator, board, options, system, built, digest)
         (work / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         (work / chip).unlink()
         _replace(folder, work)
         shutil.rmtree(place_of_work, ignore_errors=True)
-    return Built(
-        folder=folder,
-        bitstream=folder / bitstream.name,
-        clock=clock,
-        netlist=netlist,
-        placed=placed,
-        seconds=seconds,
-    )
+    return built
 
 
 def _silent(step: str, doing: str) -> None:
@@ -160,21 +156,17 @@ def _foresee(accelerator: Accelerator, device: str) -> None:
 
 def check_fit(demand: Resources, device: str) -> None:
     """Raise UnsupportedError that names the scarcest resource, where a device has less than is wanted."""
-    limits = DEVICES[device].limits.as_dict()
-    over = {name: need for name, need in demand.as_dict().items() if need > limits[name]}
-    if over:
-        name = max(over, key=lambda name: over[name] / max(1, limits[name]))
-        raise UnsupportedError(Unsupported(f"{name} of {device}", over[name], limits[name]))
+    if (reason := DEVICES[device].shortage(demand)) is not None:
+        raise UnsupportedError(reason)
 
 
 def _elaborate(
     accelerator: Accelerator, board: Board, clock: Clock, options: Options, work: Path
 ) -> tuple[list[Path], dict[str, int]]:
     """Source files, and what of the system a host should know."""
-    part = options.part or board.part
-    name = f"{module_name(accelerator)}_{part}"
+    name = f"{module_name(accelerator)}_{options.part}"
     divisor = round(clock.hz / options.baud)
-    if part == "array":
+    if options.part == "array":
         system = Tile(accelerator, divisor=divisor, clock_hz=clock.hz)
         memory, program = system.map.operand_bytes, system.map.result_bytes
     else:
@@ -191,7 +183,7 @@ def _elaborate(
     verilog = work / f"{name}.v"
     verilog.write_text(verilog_of(system, name), encoding="utf-8")
     plan = board.platform().prepare(BoardTop(board, name, pll=clock.source is not None), _TOP, emit_src=False)
-    top, constraints = work / f"{_TOP}.il", work / f"{_TOP}.{board.constraints}"
+    top, constraints = work / f"{_TOP}.il", work / f"{_TOP}.{board.chip.flow.constraints}"
     for path in (top, constraints):
         text = plan.files[path.name]
         path.write_text(text if isinstance(text, str) else text.decode(), encoding="utf-8")
@@ -219,36 +211,30 @@ def _synthesize(board: Board, sources: list[Path], work: Path) -> Netlist:
 
 
 def _report(
-    accelerator: Accelerator,
-    board: Board,
-    clock: Clock,
-    options: Options,
-    system: dict[str, int],
-    netlist: Netlist,
-    placed: Placed,
-    bitstream: Path,
-    seconds: dict[str, float],
+    accelerator: Accelerator, board: Board, options: Options, system: dict[str, int], built: Built, digest: str
 ) -> dict[str, Any]:
+    """What `synthesis.json` says; `digest` is the bitstream's."""
+    placed = built.placed
     return {
         "name": accelerator.name,
         "digest": accelerator.digest,
         "board": board.name,
-        "part": options.part or board.part,
+        "part": options.part,
         "device": board.device,
-        "bitstream": {"file": bitstream.name, "sha256": hashlib.sha256(bitstream.read_bytes()).hexdigest()},
-        "load": board.program.format(bitstream.name),
-        "clock_hz": clock.hz,
+        "bitstream": {"file": built.bitstream.name, "sha256": digest},
+        "load": board.program.format(built.bitstream.name),
+        "clock_hz": built.clock.hz,
         "fmax_hz": {name: round(hz) for name, hz in placed.fmax_hz.items()},
-        "closes": placed.slowest_hz >= clock.hz,
+        "closes": built.closes,
         "baud": options.baud,
         "system": system,
         "used": placed.used.as_dict(),
         "available": placed.available.as_dict(),
-        "cells": dict(netlist.cells),
-        "flip_flops_absorbed": netlist.absorbed,
+        "cells": dict(built.netlist.cells),
+        "flip_flops_absorbed": built.netlist.absorbed,
         "critical_path": placed.critical_path,
         "seed": options.seed,
-        "seconds": seconds,
+        "seconds": built.seconds,
         "tools": {name: version(name) for name in _TOOLS},
         "accelerator": leaf_fields(accelerator),
         "options": asdict(options),

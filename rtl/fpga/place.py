@@ -5,20 +5,16 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from simulator.cost.devices import Resources
 
-__all__ = ["Chip", "Placed", "ToolError", "place", "run_tool"]
-
-_USED = {  # nextpnr's names for what `Resources` counts
-    "ecp5": {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"},
-    "ice40": {"lut": "ICESTORM_LC", "ff": "ICESTORM_LC", "dsp": "ICESTORM_DSP", "bram": "ICESTORM_RAM"},
-}
+__all__ = ["FLOWS", "Chip", "Flow", "Placed", "ToolError", "place", "run_tool"]
 
 
 class ToolError(RuntimeError):
@@ -26,12 +22,52 @@ class ToolError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """How a family is placed and packed: nextpnr's switches, its files by their suffixes, the packer."""
+
+    options: tuple[str, ...]
+    part: tuple[str, ...]  # for a part of a chip, whose ports get no pins
+    constraints: str  # suffix, and switch, of the file with the pins
+    placed: tuple[str, str]  # switch and suffix of what the packer reads
+    pack: tuple[str, ...]  # the packer and its switches; it is given what it reads and the bitstream's name
+    bitstream: str  # suffix
+    cells: Mapping[str, str]  # the report's names for what `Resources` counts
+
+
+FLOWS: Mapping[str, Flow] = MappingProxyType(
+    {
+        "ecp5": Flow(
+            options=("--placer", "heap", "--router", "router2"),
+            part=("--out-of-context",),
+            constraints="lpf",
+            placed=("--textcfg", "config"),
+            pack=("ecppack", "--compress"),
+            bitstream="bit",
+            cells={"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"},
+        ),
+        "ice40": Flow(
+            options=(),
+            part=("--no-promote-globals",),
+            constraints="pcf",
+            placed=("--asc", "asc"),
+            pack=("icepack",),
+            bitstream="bin",
+            cells={"lut": "ICESTORM_LC", "ff": "ICESTORM_LC", "dsp": "ICESTORM_DSP", "bram": "ICESTORM_RAM"},
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chip:
-    """A device as nextpnr knows it: `family` (its program's name), the options that name it, and how it writes the chip."""
+    """A device as nextpnr knows it: `family`, the name of its program, and the options that name it."""
 
     family: str
     options: tuple[str, ...]
-    write: str  # option for the placed chip that the packer reads
+
+    @property
+    def flow(self) -> Flow:
+        return FLOWS[self.family]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,20 +100,16 @@ def place(
     All files are in `folder`: the tools are given bare names, for absolute ones in the system's temporary folder are hidden
     from them. A design that misses `frequency_hz` is placed all the same: compare `slowest_hz`. Raises ToolError.
     """
-    report = folder / "nextpnr.json"
+    report, flow = folder / "nextpnr.json", chip.flow
     command = [f"nextpnr-{chip.family}", *chip.options, "--json", netlist.name, "--report", report.name]
     command += ["--seed", str(seed), "--freq", f"{frequency_hz / 1e6:.6f}", "--timing-allow-fail"]
-    if chip.family == "ecp5":
-        command += ["--placer", "heap", "--router", "router2"]
-    if constraints is not None:
-        command += ["--lpf" if chip.family == "ecp5" else "--pcf", constraints.name]
-    else:
-        command += ["--out-of-context"] if chip.family == "ecp5" else ["--no-promote-globals"]
+    command += flow.options
+    command += flow.part if constraints is None else [f"--{flow.constraints}", constraints.name]
     if write is not None:
-        command += [chip.write, write.name]
+        command += [flow.placed[0], write.name]
     run_tool(command, folder / "nextpnr.log", cwd=folder, progress=progress)
     found = json.loads(report.read_text())
-    use = {name: found["utilization"].get(cell, {"used": 0, "available": 0}) for name, cell in _USED[chip.family].items()}
+    use = {name: found["utilization"].get(cell, {"used": 0, "available": 0}) for name, cell in flow.cells.items()}
     paths = [
         path for path in found["critical_paths"] if path["from"].startswith("posedge") and path["to"].startswith("posedge")
     ]
@@ -93,14 +125,12 @@ def _step(step: dict[str, Any]) -> dict[str, Any]:
     return {"kind": step["type"], "ns": step["delay"], "from": step["from"]["cell"], "to": step["to"]["cell"]}
 
 
-def run_tool(
-    command: Sequence[str], log: Path, *, cwd: Path, progress: Callable[[str], None] | None = None, prefix: str = "yowasp-"
-) -> None:
+def run_tool(command: Sequence[str], log: Path, *, cwd: Path, progress: Callable[[str], None] | None = None) -> None:
     """Run one of the FPGA tools that came with the Python packages, its output into `log`; `progress` hears what it is doing.
 
     Paths should be relative to `cwd`. Stopped with this process. Raises ToolError.
     """
-    program = Path(sys.executable).parent / f"{prefix}{command[0]}"
+    program = Path(sys.executable).parent / f"yowasp-{command[0]}"
     if not program.exists():
         raise ToolError(f"Tool {command[0]!r} must be installed: pip install 'nmdse[fpga]'")
     terminal, line = pty.openpty()  # into a pipe the tools write when they are done; to a terminal, line by line

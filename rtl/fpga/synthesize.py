@@ -1,6 +1,7 @@
 """Yosys: Verilog to a netlist of a family's cells, and how many there are of each."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +64,9 @@ def synthesize(
     ]
     run_yosys("\n".join(script), cwd=folder)
     path = folder / "netlist.json"
-    absorbed = absorb(path, top) if family == "ecp5" else 0
-    cells: dict[str, int] = {}
-    for cell in json.loads(path.read_text())["modules"][top]["cells"].values():
-        cells[cell["type"]] = cells.get(cell["type"], 0) + 1
+    design = json.loads(path.read_text())
+    absorbed = absorb(design["modules"][top]) if family == "ecp5" else 0
+    if absorbed:
+        path.write_text(json.dumps(design))
+    cells = Counter(str(cell["type"]) for cell in design["modules"][top]["cells"].values())
     return Netlist(path=path, family=family, cells=dict(sorted(cells.items())), absorbed=absorbed)

@@ -28,9 +28,6 @@ class Board:
     clock: str  # resource of the oscillator
     clock_hz: int
     lights: tuple[tuple[str, int, str], ...]
-    pack: tuple[str, ...]  # the packer and its options; it is given what nextpnr wrote and the bitstream's name
-    suffix: str  # of the bitstream
-    constraints: str  # suffix of the file with the pins
     program: str  # how a person loads a bitstream; {} stands for the file
     memory_bytes: int  # tensors and programs on the chip, unless the build says otherwise
     program_bytes: int

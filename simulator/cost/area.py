@@ -14,7 +14,7 @@ from typing import Any
 
 from simulator.arch import Accelerator, leaf_fields
 from simulator.cost.components import COMPONENTS, instances
-from simulator.cost.devices import DEVICES, Device, Resources
+from simulator.cost.devices import DEVICES, Resources
 from simulator.schedule import Unsupported
 
 __all__ = ["RESOURCES", "Area", "area", "calibration", "clock_drivers", "misfit", "prices_digest", "settings_of"]
@@ -132,12 +132,7 @@ def misfit(estimate: Area, device: str) -> Unsupported | None:
     technology or an unknown one."""
     if device not in DEVICES:
         raise ValueError(f"Device must be one of {', '.join(DEVICES)}, not {device!r}")
-    found: Device = DEVICES[device]
+    found = DEVICES[device]
     if found.technology != estimate.technology:
         raise ValueError(f"Device {device!r} must be estimated as {found.technology}, not {estimate.technology}")
-    demand, limits = estimate.total.as_dict(), found.limits.as_dict()
-    over = {name: need for name, need in demand.items() if need > limits[name]}
-    if not over:
-        return None
-    name = max(over, key=lambda name: over[name] / max(1, limits[name]))
-    return Unsupported(f"{name} of {device}", over[name], limits[name])
+    return found.shortage(estimate.total)

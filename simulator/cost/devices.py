@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
+from simulator.schedule import Unsupported
+
 __all__ = ["DEVICES", "TECHNOLOGIES", "Device", "Resources"]
 
 TECHNOLOGIES = ("ecp5", "ice40", "xcup")
@@ -34,6 +36,15 @@ class Device:
     technology: str
     limits: Resources
     source: str
+
+    def shortage(self, demand: Resources) -> Unsupported | None:
+        """The resource that `demand` exceeds most; None if it fits."""
+        limits = self.limits.as_dict()
+        over = {name: need for name, need in demand.as_dict().items() if need > limits[name]}
+        if not over:
+            return None
+        name = max(over, key=lambda name: over[name] / max(1, limits[name]))
+        return Unsupported(f"{name} of {self.name}", over[name], limits[name])
 
 
 def _device(name: str, technology: str, source: str, **limits: int) -> tuple[str, Device]:

@@ -11,11 +11,12 @@ import pandas as pd
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from reports.studies.fpga.points import gops
-from reports.synthesis.__main__ import source_digest
+from reports.synthesis.store import source_digest
 from rtl.array import Array
 from rtl.emit import verilog_of
-from rtl.fpga.place import Chip, ToolError, place
+from rtl.fpga.place import ToolError, place
 from rtl.fpga.synthesize import synthesize
+from rtl.platforms.ulx3s import BOARD
 from rtl.registered import Registered
 from rtl.yosys_shim import YosysError
 from simulator.arch import Accelerator
@@ -23,7 +24,7 @@ from workloads.sparsity import DENSE, NM
 
 __all__ = ["CHIP", "place_array", "run_points"]
 
-CHIP = Chip(family="ecp5", options=("--85k", "--package", "CABGA381", "--speed", "6"), write="--textcfg")
+CHIP = BOARD.chip
 """The ULX3S's: LFE5U-85F, the slowest speed grade."""
 
 
