@@ -12,6 +12,7 @@ from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, Iterabl
 
 from simulator.arch import Accelerator, Dataflow
 from simulator.presets import PRESETS
+from simulator.strict import exactly
 
 __all__ = ["ConfigError", "accelerator_from", "changed", "nested", "parse_value", "read_toml", "structure"]
 
@@ -22,20 +23,11 @@ class ConfigError(ValueError):
     """Something that the user wrote can't be used; the message says what and why."""
 
 
-def _strict(expected: type, words: str) -> Any:
-    def hook(value: Any, _: Any) -> Any:
-        if type(value) is not expected:
-            raise ValueError(f"must be {words}, not {value!r}")
-        return value
-
-    return hook
-
-
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True)
-    converter.register_structure_hook(int, _strict(int, "an integer"))
-    converter.register_structure_hook(bool, _strict(bool, "true or false"))
-    converter.register_structure_hook(str, _strict(str, "a text"))
+    converter.register_structure_hook(int, exactly(int, "an integer"))
+    converter.register_structure_hook(bool, exactly(bool, "true or false"))
+    converter.register_structure_hook(str, exactly(str, "a text"))
     converter.register_structure_hook_func(
         lambda kind: get_origin(kind) is tuple and get_args(kind)[:1] == (Dataflow,), _dataflows
     )

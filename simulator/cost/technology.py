@@ -11,6 +11,8 @@ from typing import Any
 import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 
+from simulator.strict import exactly
+
 __all__ = ["PRICES", "Price", "Sram", "Static", "Tables", "Technology", "read_tables", "tables", "technology"]
 
 PRICES = (
@@ -32,47 +34,48 @@ PRICES = (
 _KINDS = ("sourced", "derived", "recalled", "assumed")
 
 
-def _check_origin(thing: "Price | Sram | Static", values: tuple[float, ...]) -> None:
-    """Raise ValueError unless all values are positive and their origin is complete."""
-    name, kind = type(thing).__name__, thing.kind
-    for value in values:
-        if not value > 0:
-            raise ValueError(f"{name} values must be above 0, not {value!r}")
-    if kind not in _KINDS:
-        raise ValueError(f"{name} field 'kind' must be one of {', '.join(_KINDS)}, not {kind!r}")
-    for kind_of, field in (("derived", "formula"), ("recalled", "confidence")):
-        if kind == kind_of and not getattr(thing, field):
-            raise ValueError(f"{name} field {field!r} must be given where 'kind' is {kind_of!r}, not {''!r}")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
-    """Picojoules of one action; `source` is a name of `Tables.sources`."""
+class Origin:
+    """Where a number comes from; `source` is a name of `Tables.sources`."""
 
-    pj: float
     kind: str
     source: str
     formula: str = ""
     confidence: str = ""
 
-    def __post_init__(self) -> None:
-        _check_origin(self, (self.pj,))
+    def check(self, *values: float) -> None:
+        """Raise ValueError unless all values are positive and their origin is complete."""
+        name, kind = type(self).__name__, self.kind
+        for value in values:
+            if not value > 0:
+                raise ValueError(f"{name} values must be above 0, not {value!r}")
+        if kind not in _KINDS:
+            raise ValueError(f"{name} field 'kind' must be one of {', '.join(_KINDS)}, not {kind!r}")
+        for kind_of, field in (("derived", "formula"), ("recalled", "confidence")):
+            if kind == kind_of and not getattr(self, field):
+                raise ValueError(f"{name} field {field!r} must be given where 'kind' is {kind_of!r}, not {''!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sram:
+class Price(Origin):
+    """Picojoules of one action."""
+
+    pj: float
+
+    def __post_init__(self) -> None:
+        self.check(self.pj)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sram(Origin):
     """Picojoules of a read of `bits` bits from memories of `kib` KiB; of one size where that doesn't matter."""
 
     kib: tuple[float, ...]
     pj: tuple[float, ...]
     bits: int
-    kind: str
-    source: str
-    formula: str = ""
-    confidence: str = ""
 
     def __post_init__(self) -> None:
-        _check_origin(self, (*self.kib, *self.pj, self.bits))
+        self.check(*self.kib, *self.pj, self.bits)
         if not self.kib or len(self.kib) != len(self.pj) or list(self.kib) != sorted({*self.kib}):
             raise ValueError(f"Sram field 'kib' must be rising sizes, one for each of {list(self.pj)}, not {list(self.kib)}")
 
@@ -89,17 +92,13 @@ class Sram:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Static:
+class Static(Origin):
     """Watts that the chip takes whatever it does."""
 
     watts: float
-    kind: str
-    source: str
-    formula: str = ""
-    confidence: str = ""
 
     def __post_init__(self) -> None:
-        _check_origin(self, (self.watts,))
+        self.check(self.watts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +121,7 @@ class Technology:
             raise ValueError(f"Technology field 'prices' must have prices of {', '.join(PRICES)}, not of {', '.join(unknown)}")
 
     @property
-    def origins(self) -> Mapping[str, Price | Sram | Static]:
+    def origins(self) -> Mapping[str, Origin]:
         """Every number's, by the action."""
         return {**self.prices, "sram": self.sram} | ({"static": self.static} if self.static else {})
 
@@ -148,21 +147,12 @@ def _number(value: Any, _: Any) -> float:
     return float(value)
 
 
-def _exactly(expected: type, words: str) -> Any:
-    def hook(value: Any, _: Any) -> Any:
-        if type(value) is not expected:
-            raise ValueError(f"must be {words}, not {value!r}")
-        return value
-
-    return hook
-
-
 def read_tables(text: str) -> Tables:
     """Tables of the form of `energy_tables.toml`. Raises ValueError that says what is wrong, unknown keys included."""
     converter = cattrs.Converter(forbid_extra_keys=True)
     converter.register_structure_hook(float, _number)
-    converter.register_structure_hook(int, _exactly(int, "an integer"))
-    converter.register_structure_hook(str, _exactly(str, "a text"))
+    converter.register_structure_hook(int, exactly(int, "an integer"))
+    converter.register_structure_hook(str, exactly(str, "a text"))
     data = tomllib.loads(text)
     for name, each in data.get("technologies", {}).items():
         if "name" in each:
