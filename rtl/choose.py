@@ -15,8 +15,9 @@ __all__ = ["choose"]
 
 
 def choose(m: Module, name: str, values: Sequence[Value], number: Value) -> Signal:
-    """`values[number]` as bits, of the width of the first; one of them if there is none of that number."""
-    row, width, level = [Value.cast(value) for value in values], len(Value.cast(values[0])), 0
+    """`values[number]` as bits, of the width of the widest; one of them if there is none of that number."""
+    row, level = [Value.cast(value) for value in values], 0
+    width = max(len(value) for value in row)
     while len(row) > 1:
         pairs = [row[i : i + 2] for i in range(0, len(row), 2)]
         row = [

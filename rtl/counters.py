@@ -15,6 +15,7 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.choose import choose
 from rtl.frame import unit_layout
 from rtl.mac_counts import MacCounts
 from simulator.arch import Accelerator
@@ -24,20 +25,11 @@ from simulator.layout import bus_bytes
 from simulator.register_map import COUNTERS
 from simulator.schedule import Engine
 
-__all__ = ["ROUND", "Counters", "one_of"]
+__all__ = ["ROUND", "Counters"]
 
 ROUND = 2 * len(COUNTERS)  # cycles from one visit of the adder to the next
 WORD = 32
 _ELEMENTS = {"pruned_elements": Opcode.PRUNE, "updated_elements": Opcode.UPDATE, "vector_operations": Opcode.VECTOR}
-
-
-def one_of(index: Value, values: list[Value]) -> Value:
-    """The value at `index`, as a tree of multiplexers over the index's bits; any of them beyond the last."""
-    for bit in index:
-        if len(values) > 1:
-            pairs = zip(values[::2], values[1::2], strict=False)
-            values = [Mux(bit, odd, even) for even, odd in pairs] + values[len(values) & ~1 :]
-    return values[0]
 
 
 class Counters(wiring.Component):
@@ -94,7 +86,7 @@ class Counters(wiring.Component):
             write.data.eq(new),
         ]
         m.d.sync += [carry.eq(new[WORD] & ~high), fresh.eq(fresh - (fresh != 0))]
-        m.d.sync += more.eq(Mux(high, one_of(following[1:], waiting), more[WORD:]))
+        m.d.sync += more.eq(Mux(high, choose(m, "next_waiting", waiting, following[1:]), more[WORD:]))
         with m.If(turn == self.word):
             m.d.sync += self.value.eq(new)
         with m.If(self.clear):

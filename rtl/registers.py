@@ -12,7 +12,8 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.counters import ROUND, one_of
+from rtl.choose import choose
+from rtl.counters import ROUND
 from simulator.arch import Accelerator
 from simulator.encoding import COMMAND_BITS, VERSION
 from simulator.register_map import COUNTERS, REGISTERS
@@ -164,7 +165,7 @@ class Registers(wiring.Component):
         cycles = REGISTERS["cycles"].address // 4
         value = Mux(
             word < len(read_only),
-            one_of(word[:3], read_only),
+            choose(m, "read_only", read_only, word[:3]),
             Mux(
                 word >= first,
                 self.counted,
