@@ -56,11 +56,10 @@ class Decoder(wiring.Component):
         header = self.header
         early = [self.dispatched[engine.value] < header[f"wait_{engine.value}"] for engine in ENGINES if engine in here]
         value: Value = Mux(_any(early), Fault.TOKEN, Fault.NONE)
-        value = Mux(self.found_wrong != 0, self.found_wrong, value)
-        unread = self.found_wrong == Fault.PROGRAM_READ  # whatever the bits look like
+        value = Mux(header.opcode.matches(*known), value, Fault.OPCODE)
         m.d.comb += [
             self.opcode.eq(header.opcode),
-            self.fault.eq(Mux(header.opcode.matches(*known) | unread, value, Fault.OPCODE)),
+            self.fault.eq(Mux(self.found_wrong != 0, self.found_wrong, value)),
         ]
         return m
 

@@ -22,25 +22,24 @@ from rtl import axi
 from rtl.dma import ADDRESS_BITS, LEAST_LATENCY
 from rtl.memory_block import BlockMaker, MemoryBlock
 from rtl.pipeline import wire
+from rtl.protocol import MEMORY_PAGE, WORD_BYTES
 from simulator.arch import Accelerator, ceil_div
 from simulator.encoding import COMMAND_BITS, COMMAND_BYTES
 from simulator.layout import burst_slot, bus_bytes, power_of_two
 
-__all__ = ["HOST_BYTES", "PAGE_BYTES", "ProgramMemory", "TensorMemory", "check_bytes", "host_signature", "outside_of"]
+__all__ = ["ProgramMemory", "TensorMemory", "check_bytes", "host_signature", "outside_of"]
 
-HOST_BYTES = 4  # of a word of the host port
-PAGE_BYTES = 1024  # sizes are multiples of it, and the host's requests stay in one
 SLAVE_ERROR = 0b10
 
 
 def check_bytes(field: str, size: int) -> None:
     """Raise ValueError for a size that a memory can't have."""
-    if type(size) is not int or size < PAGE_BYTES or size % PAGE_BYTES or size > 1 << 30:
-        raise ValueError(f"System field {field!r} must be a multiple of {PAGE_BYTES} bytes up to {1 << 30}, not {size!r}")
+    if type(size) is not int or size < MEMORY_PAGE or size % MEMORY_PAGE or size > 1 << 30:
+        raise ValueError(f"System field {field!r} must be a multiple of {MEMORY_PAGE} bytes up to {1 << 30}, not {size!r}")
 
 
 def host_signature(size: int) -> wiring.Signature:
-    """The host's side of a memory of `size` bytes, as the memory sees it: words of `HOST_BYTES`.
+    """The host's side of a memory of `size` bytes, as the memory sees it: words of `WORD_BYTES`.
 
     A request stays until `ready`. Where it reads, `answered` is high a few cycles later, with the word at `read_data`;
     `address` stays until then. The machine goes first.
@@ -49,11 +48,11 @@ def host_signature(size: int) -> wiring.Signature:
         {
             "valid": In(1),
             "write": In(1),
-            "address": In(range(size // HOST_BYTES)),  # in words
-            "write_data": In(8 * HOST_BYTES),
+            "address": In(range(size // WORD_BYTES)),  # in words
+            "write_data": In(8 * WORD_BYTES),
             "ready": Out(1),
             "answered": Out(1),
-            "read_data": Out(8 * HOST_BYTES),
+            "read_data": Out(8 * WORD_BYTES),
         }
     )
 
@@ -62,16 +61,16 @@ class _Host:
     """The host's requests as accesses of wider words: which of its lanes they mean."""
 
     def __init__(self, host: wiring.PureInterface, word_bytes: int) -> None:
-        self.lanes = word_bytes // HOST_BYTES
+        self.lanes = word_bytes // WORD_BYTES
         low = self.lanes.bit_length() - 1
         self.lane, self.address = host.address[:low], host.address[low:]
         self.data = host.write_data.replicate(self.lanes)
         chosen = Cat(self.lane == number for number in range(self.lanes)) if self.lanes > 1 else Const(1, 1)
-        self.write = Cat(bit.replicate(HOST_BYTES) for bit in chosen & (host.valid & host.write).replicate(self.lanes))
+        self.write = Cat(bit.replicate(WORD_BYTES) for bit in chosen & (host.valid & host.write).replicate(self.lanes))
 
     def word(self, read_data: Value) -> Value:
         """The host's lane of a word that was read."""
-        return read_data.word_select(self.lane, 8 * HOST_BYTES) if self.lanes > 1 else read_data
+        return read_data.word_select(self.lane, 8 * WORD_BYTES) if self.lanes > 1 else read_data
 
 
 def outside_of(address: Value, size: int) -> Value:
@@ -183,12 +182,12 @@ class ProgramMemory(wiring.Component):
     takes more cycles where the sequencer runs out of commands, and computes the same. Commands outside answer SLVERR.
     """
 
-    def __init__(self, size: int, *, wide: bool = True, word_bytes: int = HOST_BYTES, block: BlockMaker = MemoryBlock) -> None:
+    def __init__(self, size: int, *, wide: bool = True, word_bytes: int = WORD_BYTES, block: BlockMaker = MemoryBlock) -> None:
         check_bytes("program_bytes", size)
         self.size, self.word = size, COMMAND_BYTES if wide else word_bytes
-        if not HOST_BYTES <= self.word <= COMMAND_BYTES or self.word & (self.word - 1):
+        if not WORD_BYTES <= self.word <= COMMAND_BYTES or self.word & (self.word - 1):
             raise ValueError(
-                f"ProgramMemory field 'word_bytes' must be a power of two from {HOST_BYTES} to {COMMAND_BYTES}, "
+                f"ProgramMemory field 'word_bytes' must be a power of two from {WORD_BYTES} to {COMMAND_BYTES}, "
                 f"not {word_bytes}"
             )
         self.block = block(size // self.word, self.word)

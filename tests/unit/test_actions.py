@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Are a program's actions counted as the hardware performs them? Against loops over folds, beats and PEs, and by hand."""
 
 from collections import Counter
