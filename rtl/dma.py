@@ -36,9 +36,9 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from rtl import axi
+from rtl.dma_walk import ADDRESS_BITS, command_layout, first_place, place_layout, walk
 from rtl.pipeline import wire
 from simulator.arch import Accelerator, ceil_div
-from simulator.encoding import FIELDS, Opcode
 from simulator.layout import burst_slot, bus_bytes
 
 __all__ = [
@@ -57,13 +57,7 @@ __all__ = [
 LOADS = ("load_a", "load_b", "load_work")
 STORES = ("store_c", "store_work")
 CHANNELS = LOADS + STORES  # in the order of `Engine`
-ADDRESS_BITS = FIELDS[Opcode.LOAD_A]["address"]
 LEAST_LATENCY = 8  # cycles: a store's data may begin latency - 1 cycles after their request without a late response
-
-
-def command_layout() -> data.StructLayout:
-    """The fields of a command that say what to transfer."""
-    return data.StructLayout({name: FIELDS[Opcode.LOAD_A][name] for name in ("address", "rows", "row_bytes", "pitch")})
 
 
 def write_layout(bus: int) -> data.StructLayout:
@@ -142,24 +136,48 @@ class Dma(wiring.Component):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
         owner = Signal(len(CHANNELS))  # who has held the port since a cycle before this one
+        held = Signal()  # somebody has
         ends = Signal()  # this is the last cycle of a hold
-        commands, granted = self._channels(m, owner)
-        holder = wire(m, "holder", owner | granted)
-        m.d.sync += owner.eq(Mux(ends, 0, holder))
-        for name, holds in zip(CHANNELS, holder, strict=True):
-            m.d.comb += getattr(self, name).ended.eq(ends & holds)
-        burst = self._requests(m, owner.any(), holder, commands, ends)
-        returned, written = self._reads(m, burst), self._writes(m, burst)
+        commands, waiting, chosen = self._channels(m, owner, held)
+        holder = wire(m, "holder", Mux(held, owner, chosen))
+        holds = wire(m, "holds", held | waiting.any())
+        m.d.sync += [owner.eq(Mux(ends, 0, holder)), held.eq(holds & ~ends)]
+        for name, mine in zip(CHANNELS, holder, strict=True):
+            m.d.comb += getattr(self, name).ended.eq(ends & mine)
+        stores = wire(m, "stores", holder[len(LOADS) :].any())
+        room = Signal(name="room")
+        first = Signal(place_layout(self._burst_bits), name="first")
+        m.d.comb += first.as_value().eq(_chosen(chosen, [each.as_value() for each in commands]))
+        ready = Mux(stores, self.axi.awready, self.axi.arready)
+        burst = walk(m, first, held, waiting.any(), room, ready, burst_bits=self._burst_bits, slot=self.slot)
+        m.d.comb += ends.eq(burst["ends"])
+        place, asks = burst["place"], burst["asks"]
+        for name, valid in (("aw", asks & stores), ("ar", asks & ~stores)):
+            address = place.address << self._burst_bits
+            fields = {"addr": address, "len": self.beats - 1, "size": self._byte_bits, "burst": axi.INCR, "valid": valid}
+            m.d.comb += [getattr(self.axi, name + field).eq(value) for field, value in fields.items()]
+        last_byte = Mux(place.ends_row, (place.left - 1)[: self._burst_bits], self.burst - 1)
+        asked = {
+            "new": burst["new"],
+            "channel": holder,
+            "last_byte": wire(m, "last_byte", last_byte),  # that belongs to the row
+            "first": burst["begins_row"],
+            "last": place.ends_row,
+            "end": burst["ends_command"],
+        }
+        returned, written = self._reads(m, asked), self._writes(m, asked)
         in_flight = Signal(range(self.limit + 1))
-        m.d.sync += in_flight.eq(in_flight + burst["new"] - returned - written)
-        m.d.comb += burst["room"].eq(in_flight != self.limit)
+        m.d.sync += in_flight.eq(in_flight + asked["new"] - returned - written)
+        m.d.comb += room.eq(in_flight != self.limit)
         return m
 
-    def _channels(self, m: Module, owner: Value) -> tuple[list[data.View], Value]:
-        """Each channel's command, and (one bit set at most) the one whose request is granted in this cycle."""
-        layout, count = command_layout(), len(CHANNELS)
+    def _channels(self, m: Module, owner: Value, held: Value) -> tuple[list[data.View], Value, Value]:
+        """Where each channel's command begins, which channels wait, and (one bit at most) which of these asked first; it has
+        the port from this cycle on if that is not `held`."""
+        layout, count = place_layout(self._burst_bits), len(CHANNELS)
         commands = [Signal(layout, name=f"command_{name}", reset_less=True) for name in CHANNELS]
-        waiting, granted, accepted = (Signal(count, name=name) for name in ("waiting", "granted", "accepted"))
+        waiting, chosen, accepted = (Signal(count, name=name) for name in ("waiting", "chosen", "accepted"))
+        granted = wire(m, "granted", Mux(held, 0, chosen))
         for i, (name, command) in enumerate(zip(CHANNELS, commands, strict=True)):
             channel = getattr(self, name)
             m.d.comb += [
@@ -168,7 +186,8 @@ class Dma(wiring.Component):
                 channel.started.eq(granted[i]),
             ]
             with m.If(accepted[i]):
-                m.d.sync += command.eq(channel.command.payload)
+                begins = first_place(channel.command.payload, self._burst_bits)
+                m.d.sync += [command[field].eq(value) for field, value in begins.items()]
         m.d.sync += waiting.eq(waiting & ~granted | accepted)
         earlier = [Signal(count, name=f"earlier_{name}") for name in CHANNELS]  # [i][j]: j asked before i, if both wait
         for i in range(count):
@@ -179,76 +198,8 @@ class Dma(wiring.Component):
                 with m.Elif(accepted[j]):
                     m.d.sync += before.eq(0)
                 m.d.comb += [earlier[i][j].eq(before), earlier[j][i].eq(~before)]
-            m.d.comb += granted[i].eq(waiting[i] & ~owner.any() & ~(earlier[i] & waiting).any())
-        return commands, granted
-
-    def _requests(self, m: Module, held: Value, holder: Value, commands: list[data.View], ends: Value) -> dict[str, Value]:
-        """Walks through the holder's command, burst by burst, at the memory's pace; returns what is asked for in this cycle."""
-        slot, low = self.slot, self._burst_bits
-        command = Signal(command_layout(), name="command")
-        m.d.comb += command.as_value().eq(_chosen(holder, [each.as_value() for each in commands]))
-        walk = data.StructLayout(
-            {
-                "address": ADDRESS_BITS,
-                "row": ADDRESS_BITS,  # where the row begins
-                "rows": len(command.rows),  # this one and those to come
-                "left": len(command.row_bytes),  # bytes of the row from here on, less 1
-                "first": 1,  # this is the row's first burst
-                "phase": range(max(2, slot.denominator)),  # the burst is due that part of a cycle before now
-                "wait": range(slot.numerator // slot.denominator + 2),  # cycles until it is due, or the hold ends
-                "more": 1,  # there is a burst to come
-                "asked": 1,  # its request stands since a cycle before this one
-            }
-        )
-        later, here = Signal(walk, name="later", reset_less=True), Signal(walk, name="here")
-        with m.If(held):
-            m.d.comb += here.eq(later)
-        with m.Else():
-            m.d.comb += [here.address.eq(command.address), here.row.eq(command.address), here.rows.eq(command.rows)]
-            m.d.comb += [here.left.eq(command.row_bytes - 1), here.first.eq(1), here.more.eq(1)]
-
-        room = Signal(name="room")
-        stores = holder[len(LOADS) :].any()
-        ends_row = wire(m, "ends_row", here.left[low:] == 0)
-        ends_command = wire(m, "ends_command", ends_row & (here.rows == 1))
-        asks = wire(m, "asks", holder.any() & here.more & (here.wait == 0) & (here.asked | room))
-        passes = wire(m, "passes", asks & Mux(stores, self.axi.awready, self.axi.arready))
-        whole, part = divmod(slot.numerator, slot.denominator)
-        due = wire(m, "due", here.phase + part)  # in parts of a cycle
-        carry = wire(m, "carry", due >= slot.denominator)
-        gap = wire(m, "gap", whole + Mux(ends_command, due.any() + (due > slot.denominator), carry))
-        m.d.comb += ends.eq(holder.any() & Mux(here.more, passes & ends_command & (gap == 1), here.wait == 1))
-
-        row = wire(m, "next_row", (here.row + command.pitch)[:ADDRESS_BITS])
-        m.d.sync += later.eq(here)
-        m.d.sync += later.asked.eq(asks & ~passes)
-        with m.If(passes):
-            m.d.sync += [
-                later.phase.eq(due - Mux(carry, slot.denominator, 0)),
-                later.wait.eq(gap - 1),
-                later.more.eq(~ends_command),
-                later.first.eq(ends_row),
-            ]
-            with m.If(ends_row):
-                m.d.sync += [later.address.eq(row), later.row.eq(row), later.rows.eq(here.rows - 1)]
-                m.d.sync += later.left.eq(command.row_bytes - 1)
-            with m.Else():
-                m.d.sync += [later.address.eq(here.address + self.burst), later.left.eq(here.left - self.burst)]
-        with m.Elif(here.wait != 0):
-            m.d.sync += later.wait.eq(here.wait - 1)
-
-        for name, valid in (("aw", asks & stores), ("ar", asks & ~stores)):
-            fields = {"addr": here.address, "len": self.beats - 1, "size": self._byte_bits, "burst": axi.INCR, "valid": valid}
-            m.d.comb += [getattr(self.axi, name + field).eq(value) for field, value in fields.items()]
-        return {
-            "new": wire(m, "new", asks & ~here.asked),
-            "room": room,
-            "channel": holder,
-            "last_byte": wire(m, "last_byte", Mux(ends_row, here.left[:low], self.burst - 1)),  # that belongs to the row
-            "first": here.first,
-            "last": ends_row,
-            "end": ends_command,
-        }
+            m.d.comb += chosen[i].eq(waiting[i] & ~(earlier[i] & waiting).any())
+        return commands, waiting, chosen
 
     def _queue(self, m: Module, name: str, new: Value, burst: dict[str, Value], fields: dict[str, Value]):
         """Bursts in the order of their requests: the queue, and its oldest burst's fields."""

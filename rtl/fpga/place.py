@@ -134,7 +134,7 @@ def run_tool(command: Sequence[str], log: Path, *, cwd: Path, progress: Callable
     if not program.exists():
         raise ToolError(f"Tool {command[0]!r} must be installed: pip install 'nmdse[fpga]'")
     terminal, line = pty.openpty()  # into a pipe the tools write when they are done; to a terminal, line by line
-    with log.open("w") as file, os.fdopen(terminal, errors="replace", newline="") as said:
+    with log.open("w", buffering=1) as file, os.fdopen(terminal, errors="replace", newline="") as said:
         running = subprocess.Popen([str(program), *command[1:]], cwd=cwd, stdin=line, stdout=line, stderr=line)
         os.close(line)
         try:

@@ -35,15 +35,12 @@ FAULTS = {
         "earlier[i][j].eq(~before), earlier[j][i].eq(before)",
     ),
     "ready after the hold": ("(waiting[i] | owner[i]) | channel.ended", "(waiting[i] | owner[i])"),
-    "a fraction is due late": ("due >= slot.denominator", "due > slot.denominator"),
-    "a hold is a cycle too long": ("(due > slot.denominator)", "(due >= slot.denominator)"),
-    "a hold is a cycle too short": ("due.any() + (due", "(due"),
-    "counts a request twice": ("asks & ~here.asked", "asks"),
-    "a request goes away": ("(here.asked | room)", "room"),
-    "no limit in flight": ('burst["room"].eq(in_flight != self.limit)', 'burst["room"].eq(1)'),
+    "no limit in flight": ("room.eq(in_flight != self.limit)", "room.eq(1)"),
     "one less in flight": ("in_flight != self.limit", "in_flight != self.limit - 1"),
-    "rows follow each other": ("(here.row + command.pitch)", "(here.address + command.pitch)"),
-    "every burst ends a row": ("Mux(ends_row, here.left[:low], self.burst - 1)", "here.left[:low]"),
+    "every burst ends a row": (
+        "Mux(place.ends_row, (place.left - 1)[: self._burst_bits], self.burst - 1)",
+        "(place.left - 1)[: self._burst_bits]",
+    ),
     "no mask": ("Cat(~final | ", "Cat(1 | "),
     "asks for data beyond the row": ("(valid | ~holds)", "valid"),
     "writes beyond the row": ("Mux(holds, chosen, 0)", "chosen"),
@@ -54,16 +51,31 @@ FAULTS = {
     "shows all beats": ("comes & mine & holds", "comes & mine"),
     "errors are forgotten": ("error | seen", "seen"),
     "the port stays held in reset": ("owner = Signal(len(CHANNELS))", "owner = Signal(len(CHANNELS), reset_less=True)"),
+    "the hold goes on in reset": ("held = Signal()", "held = Signal(reset_less=True)"),
     "beats stay counted in reset": ('name=f"{name}_beat")', 'name=f"{name}_beat", reset_less=True)'),
     "bursts stay counted in reset": ("Signal(range(self.limit + 1))", "Signal(range(self.limit + 1), reset_less=True)"),
+}
+WALK_FAULTS = {
+    "a fraction is due late": ("due >= slot.denominator", "due > slot.denominator"),
+    "a hold is a cycle too long": ("(due > slot.denominator)", "(due >= slot.denominator)"),
+    "a hold is a cycle too short": ("due.any() + (due", "(due"),
+    "counts a request twice": ("asks & ~now.asked", "asks"),
+    "a request goes away": ("(now.asked | room)", "room"),
+    "rows follow each other": ("(place.next + place.pitch)", "(place.address + place.pitch)"),
+    "the second row is the first": ("(address + pitch)", "(address)"),
+    "one row only": ("later.last_row.eq(place.rows == 2)", "later.last_row.eq(1)"),
+    "a row too many": ("command.rows == 1", "command.rows == 0"),
+    "short rows are long": ("command.row_bytes <= 1 << burst_bits", "command.row_bytes < 1 << burst_bits"),
+    "rows of two bursts": ("later.ends_row.eq(place.left <= 2 << burst_bits)", "later.ends_row.eq(1)"),
+    "no second short row": ("later.ends_row.eq(place.short)", "later.ends_row.eq(0)"),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", FAULTS | WALK_FAULTS)
 def test_fault_is_found(fault: str, tmp_path: Path):
-    right, wrong = FAULTS[fault]
-    planted_copy(tmp_path, "rtl/dma.py", right, wrong, once=False)
+    file, (right, wrong) = ("rtl/dma.py", FAULTS[fault]) if fault in FAULTS else ("rtl/dma_walk.py", WALK_FAULTS[fault])
+    planted_copy(tmp_path, file, right, wrong, once=False)
     program = RUN.format(path=[str(tmp_path), str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "contract")])
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     found = done.returncode and ("AssertionError" in done.stderr or "StopIteration" in done.stderr)

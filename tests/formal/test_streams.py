@@ -141,8 +141,8 @@ def test_stalls_are_reached(bench: wiring.Component):
 MUTANTS: dict[str, tuple[type[PrunerBench] | type[DmaBench], Change]] = {
     "a round moves on unasked": (PrunerBench, ("ready[rank].eq(~full | ready[rank + 1])", "ready[rank].eq(1)")),
     "a round is overwritten": (PrunerBench, ("self.elements.ready.eq(busy & moves)", "self.elements.ready.eq(busy)")),
-    "a request is taken back": (DmaBench, ("m.d.sync += later.asked.eq(asks & ~passes)", "m.d.sync += later.asked.eq(0)")),
-    "a request moves on unasked": (DmaBench, ("asks & Mux(stores, self.axi.awready, self.axi.arready)", "asks")),
+    "a request is taken back": (DmaBench, ('burst["asks"]', 'burst["new"]')),
+    "a request moves on unasked": (DmaBench, ("Mux(stores, self.axi.awready, self.axi.arready)", "Mux(stores, 1, 1)")),
     "strobes run ahead": (DmaBench, ("queue.r_en.eq(moves & last)", "queue.r_en.eq(last & self.axi.wvalid)")),
 }
 

@@ -1,5 +1,6 @@
 """The study as a person reads it: two figures, one page."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,10 @@ def write_figure(path: Path, runs: pd.DataFrame) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def write_readme(path: Path, runs: pd.DataFrame, built: pd.DataFrame, sat: dict[str, Any], versions: dict[str, str]) -> None:
-    """The page."""
+def write_readme(
+    path: Path, runs: pd.DataFrame, built: Mapping[str, Any], sat: Mapping[str, Any], versions: Mapping[str, str]
+) -> None:
+    """The page. `built` and `sat`: a `text` and `rows` of a table each, or nothing where they were not run."""
     limit = DEVICES["ecp5-85k"].limits
     table = runs.sort_values(["format", "rows", "group", "dataflows", "seed"])
     shown = table[["name", "dataflows", "seed", "lut", "ff", "dsp", "bram", "fmax_mhz", "gops_dense", "gops_2_8"]].rename(
@@ -117,8 +120,8 @@ def write_readme(path: Path, runs: pd.DataFrame, built: pd.DataFrame, sat: dict[
             largest="\n\n".join(_largest(runs, form, limit.dsp, limit.lut) for form in ("int8", "fp16")),
             table=_markdown(shown),
             sparsity=_markdown(by_group(runs)[["group", "lut", "ff", "pe_lut", "pe_ff", "fmax_mhz", "gops_dense", "gops_2_8"]]),
-            built=_markdown(built) if len(built) else "Not run yet.",
-            sat=_sat(sat),
+            built=_section(built),
+            sat=_section(sat),
             seeds=seeds or "not measured",
             versions=", ".join(f"{name} {number}" for name, number in versions.items()),
         ),
@@ -136,8 +139,5 @@ def _largest(runs: pd.DataFrame, form: str, dsp: int, lut: int) -> str:
     )
 
 
-def _sat(sat: dict[str, Any]) -> str:
-    if not sat:
-        return "Not run yet."
-    rows = pd.DataFrame(sat["rows"])
-    return f"{sat['text']}\n\n{_markdown(rows)}"
+def _section(found: Mapping[str, Any]) -> str:
+    return f"{found['text']}\n\n{_markdown(pd.DataFrame(found['rows']))}" if found else "Not run yet."

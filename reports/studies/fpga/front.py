@@ -1,0 +1,109 @@
+# amaranth: UnusedElaboratable=no
+"""A sweep under a chip's budget, and the fastest point of its Pareto front as a bitstream: predicted and measured."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from dse.pareto import front_of
+from dse.point import make_point
+from dse.space import Space, read_space
+from dse.store import Store
+from dse.sweep import run_sweep, sweep_frame
+from rtl.emit import verilog_of
+from rtl.fpga.build import Built, build
+from rtl.fpga.synthesize import synthesize
+from rtl.platforms.ulx3s import BOARD
+from rtl.protocol import BAUD
+from rtl.system import System
+from simulator.arch import Accelerator
+from simulator.cost.area import Area, area
+from simulator.cost.devices import DEVICES, Resources
+
+__all__ = ["build_front_point"]
+
+_SPACE = Path(__file__).parent / "space.toml"
+
+
+def build_front_point(folder: Path, console: Console, jobs: int = 2) -> dict[str, Any]:
+    """Sweep, choose, build; `text` and `rows` for the study's page. `folder` keeps the store, the front and the build."""
+    space = read_space(str(_SPACE))
+    folder.mkdir(parents=True, exist_ok=True)
+    with Store(folder / "store.db") as store, console.status("sweep under the budget"):
+        run_sweep(space, store, jobs=jobs, report=lambda _: None)
+        frame = sweep_frame(space, store)
+    good = frame[frame["status"] == "ok"]
+    front = front_of(good, space.objectives).sort_values("latency_ms")
+    front.to_csv(folder / "front.csv", index=False)
+    around = _around(make_point(space.settings(0)).accelerator)
+    chosen, accelerator, estimate = _fastest_that_fits(space, front, around)
+    console.print(f"point {chosen['point']}: {accelerator.name} {accelerator.digest}")
+    with console.status("place and route"):
+        built = build(accelerator, BOARD, folder / "build")
+    return {"text": _text(space, frame, front, chosen, built), "rows": _rows(estimate, around, built)}
+
+
+def _around(accelerator: Accelerator) -> Resources:
+    """What a board build has around the machine: memories, serial line, bridge. They depend on the bus, not on the array."""
+    system = System(
+        accelerator,
+        memory_bytes=BOARD.memory_bytes,
+        program_bytes=BOARD.program_bytes,
+        divisor=round(accelerator.clock_hz / BAUD),
+        wide_program=BOARD.wide_program,
+    )
+    with tempfile.TemporaryDirectory() as name:
+        source = Path(name) / "design.v"
+        source.write_text(verilog_of(system, "unit"))
+        return synthesize([source], "unit", "ecp5", Path(name), without=["unit.machine"]).resources
+
+
+def _fastest_that_fits(space: Space, front: pd.DataFrame, around: Resources) -> tuple[Mapping[Any, Any], Accelerator, Area]:
+    """The fastest point of the front for which the board's own share is left. Raises ValueError if there is none."""
+    for row in front.to_dict("records"):
+        accelerator = make_point(space.point_settings(int(row["point"]))).accelerator
+        estimate = area(accelerator, "ecp5")
+        if DEVICES[BOARD.device].shortage(estimate.total + around) is None:
+            return row, accelerator, estimate
+    raise ValueError("Front must have a point that leaves room for the board's memories")
+
+
+def _rows(estimate: Area, around: Resources, built: Built) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    machine, board, used = estimate.total.as_dict(), around.as_dict(), built.placed.used.as_dict()
+    for name in machine:
+        predicted = machine[name] + board[name]
+        rows.append(
+            {
+                "resource": name,
+                "machine, predicted": machine[name],
+                "around it, synthesised": board[name],
+                "predicted": predicted,
+                "built": used[name],
+                "error": f"{predicted / used[name] - 1:+.1%}" if used[name] else "",
+            }
+        )
+    reached = built.placed.slowest_hz / 1e6
+    clock = {"resource": "fmax, MHz", "built": round(reached, 1)}
+    if estimate.fmax_hz:
+        predicted = estimate.fmax_hz / 1e6
+        clock |= {"predicted": round(predicted, 1), "error": f"{predicted / reached - 1:+.1%}"}
+    return [*rows, clock]
+
+
+def _text(space: Space, frame: pd.DataFrame, front: pd.DataFrame, chosen: Mapping[Any, Any], built: Built) -> str:
+    counts = frame["status"].value_counts().to_dict()
+    unfit = int(counts.get("unsupported", 0))
+    settings = ", ".join(f"{name.removeprefix('accelerator.')} {chosen[name]}" for name in space.varied)
+    verdict = "closes" if built.closes else "does not close"
+    return (
+        f"`dse sweep reports/studies/fpga/{_SPACE.name}`: {len(frame)} points of {space.title.lower()}, of which {unfit} were "
+        f"refused (they exceed the chip by the estimate, or cannot run the method) and {len(front)} are on the front of step "
+        f"time against look-up tables. The fastest that leaves room for what a board needs around the machine is point "
+        f"{chosen['point']} ({settings}): {chosen['latency_ms']:.1f} ms a step. Built for the {BOARD.name}, it {verdict} at "
+        f"{built.clock.hz / 1e6:.0f} MHz."
+    )
