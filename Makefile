@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: sweep test test-full lint bench studies zoo clean help
+.PHONY: sweep test test-full lint bench studies calibrate zoo clean help
 
 help:
 	@echo "make sweep      install, evaluate 240 design points for ResNet-18, print the Pareto front, write a report"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint       ruff, pyright, import rules"
 	@echo "make bench      speed, as ratios in one run (installs scalesim in an environment of its own)"
 	@echo "make studies    regenerate the studies under reports/studies"
+	@echo "make calibrate  synthesise what the cost model is fitted to, where the RTL has changed (hours from nothing)"
 	@echo "make zoo        trace the shipped workloads again (needs PyTorch)"
 
 $(VENV)/bin/python:
@@ -63,6 +64,11 @@ bench: $(VENV)/.installed-dev
 studies: $(VENV)/.installed-dev
 	$(BIN)/python -m reports.studies.sat_speedup
 	$(BIN)/python -m reports.studies.rtl_training
+	$(BIN)/python -m reports.studies.fpga
+
+calibrate: $(VENV)/.installed-dev
+	$(BIN)/python -m reports.synthesis
+	$(BIN)/python -m reports.synthesis.clock
 
 zoo: $(VENV)/.installed-dev
 	$(BIN)/python -m workloads.zoo.regenerate

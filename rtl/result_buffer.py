@@ -30,6 +30,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from rtl.array_ports import buffer_slot_bits, place_bits, sum_request, sum_write, word_bits
+from rtl.block_ram import block_ram
 from rtl.dma import bursts_in_flight
 from rtl.fp import NUMBERS, Narrow
 from rtl.pe import product_cycles
@@ -79,9 +80,11 @@ class ResultBuffer(wiring.Component):
         return m
 
     def _memory(self, m: Module, slot: int, bank: int, place: int, stores: Value, ask: "_Ask") -> Value:
-        m.submodules[f"sums_{slot}_{bank}_{place}"] = block = memory.Memory(shape=self.bits, depth=self.words, init=[])
+        later = product_cycles(self.accelerator.pe) > 0  # a sum is asked for when it is in the memory, or on its way into it
+        block = block_ram(self.bits, self.words) if later else memory.Memory(shape=self.bits, depth=self.words, init=[])
+        m.submodules[f"sums_{slot}_{bank}_{place}"] = block
         write = block.write_port()
-        read = block.read_port(transparent_for=() if product_cycles(self.accelerator.pe) else (write,))
+        read = block.read_port(transparent_for=() if later else (write,))
         result, request = self.results[bank], self.sums_request[bank]
         wanted = request.valid & (request.slot == slot) & (request.place == place)
         m.d.comb += [

@@ -16,6 +16,7 @@ from amaranth.lib import memory, wiring
 
 from rtl.array import Array
 from rtl.array_ports import command_layout, place_bits
+from rtl.block_ram import block_ram
 from rtl.choose import choose
 from rtl.pe import product_cycles
 from rtl.pipeline import wire
@@ -93,7 +94,7 @@ class Tile(wiring.Component):
             entry = wire(m, f"{name}_entry", request.entry)
             shown: list[Value] = []
             for part, size in enumerate(self.map.parts):
-                m.submodules[f"{name}_{part}"] = block = memory.Memory(shape=size, depth=words, init=[])
+                m.submodules[f"{name}_{part}"] = block = block_ram(size, words)
                 write, read = block.write_port(), block.read_port()
                 m.d.comb += [
                     write.en.eq(self._written(bank, part)),
@@ -135,11 +136,11 @@ class Tile(wiring.Component):
         resident = set(accelerator.array.dataflows) != {Dataflow.OS}
         shown: list[Value] = []
         for bank in range(accelerator.array.cols):
-            m.submodules[f"sums_{bank}"] = block = memory.Memory(
-                shape=array.sums_data.shape().elem_shape, depth=self.map.sums, init=[]
-            )
+            at_once, shape = resident and not product_cycles(accelerator.pe), array.sums_data.shape().elem_shape
+            block = memory.Memory(shape=shape, depth=self.map.sums, init=[]) if at_once else block_ram(shape, self.map.sums)
+            m.submodules[f"sums_{bank}"] = block
             result, request, write = array.results[bank], array.sums_request[bank], block.write_port()
-            read = block.read_port(transparent_for=(write,) if resident and not product_cycles(accelerator.pe) else ())
+            read = block.read_port(transparent_for=(write,) if at_once else ())
             asked = Cat(request.place[:places], request.word)
             m.d.comb += [
                 write.en.eq(result.valid),

@@ -17,10 +17,11 @@ from functools import reduce
 from operator import or_
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
+from rtl.block_ram import block_ram
 from rtl.dma import bursts_in_flight
 from rtl.pipeline import wire
 from rtl.work_ports import check_lanes, log2, read_layout, readers, write_layout, writers
@@ -112,9 +113,7 @@ class WorkBuffer(wiring.Component):
         words = []
         for slot in range(self.slots):
             for plane in range(PLANES):
-                m.submodules[f"plane_{slot}_{plane}"] = plane_memory = memory.Memory(
-                    shape=8 * self.word, depth=self.words, init=[]
-                )
+                m.submodules[f"plane_{slot}_{plane}"] = plane_memory = block_ram(8 * self.word, self.words)
                 read, write = plane_memory.read_port(), plane_memory.write_port(granularity=8)
 
                 def here(request: data.View, slot: int = slot, plane: int = plane) -> Value:

@@ -147,10 +147,11 @@ class WorkStore(wiring.Component):
         takes = wire(m, "takes", queue.r_rdy & (words.r_rdy | ~more) & (free | ~full))
         ends = wire(m, "gathers_end", takes & ends_row & (row + 1 == head.rows))
         mine = Cat(Mux(have > byte, rest.word_select(byte, self._item), 0) for byte in range(self.bus - 1))
-        pool = wire(m, "pool", mine | Mux(more, words.r_data, 0) << have * self._item)
+        pool = wire(m, "pool", mine | _moved(m, "arrived", Mux(more, words.r_data, 0), have, self._item))
         m.d.comb += [words.r_en.eq(takes & more), queue.r_en.eq(ends)]
+        unused = _moved(m, "unused", pool, want, -self._item)
         with m.If(takes):
-            m.d.sync += [rest.eq(pool >> want * self._item), have.eq(Mux(ends, 0, have + Mux(more, self.bus, 0) - want))]
+            m.d.sync += [rest.eq(unused), have.eq(Mux(ends, 0, have + Mux(more, self.bus, 0) - want))]
             m.d.sync += [taken.eq(Mux(ends_row, 0, taken + self.bus)), row.eq(Mux(ends, 0, row + ends_row))]
         m.d.sync += full.eq(takes | full & ~free)
 
@@ -195,3 +196,11 @@ class WorkStore(wiring.Component):
             m.d.sync += [rest.eq(bits[beat:]), closing.eq(last & over)]
             m.d.sync += size.eq(Mux(total >= beat, total - beat, 0))
         return moves & ~enough
+
+
+def _moved(m: Module, name: str, value: Value, count: Value, size: int) -> Value:
+    """`value` moved up by `count` pieces of `size` bits, down where that is negative: a choice for each bit of `count`."""
+    for i, bit in enumerate(count):
+        by = value << (size << i) if size > 0 else value >> (-size << i)
+        value = wire(m, f"{name}_{i}", Mux(bit, by, value))
+    return value
