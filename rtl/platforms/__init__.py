@@ -8,7 +8,13 @@ if TYPE_CHECKING:
 
 __all__ = ["BOARDS", "board_named"]
 
-BOARDS = {"ulx3s-85f": "ulx3s", "ecpix5-85f": "ecpix5", "icebreaker": "icebreaker", "hx8k-evn": "hx8k"}
+BOARDS = {
+    "ulx3s-85f": "ulx3s",
+    "ecpix5-85f": "ecpix5",
+    "icebreaker": "icebreaker",
+    "hx8k-evn": "hx8k",
+    "tang-nano-9k": "tang_nano_9k",
+}
 """Names, and the modules here that hold them: read without amaranth-boards."""
 
 

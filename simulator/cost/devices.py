@@ -9,6 +9,7 @@ from simulator.schedule import Unsupported
 __all__ = ["DEVICES", "TECHNOLOGIES", "Device", "Resources"]
 
 TECHNOLOGIES = ("ecp5", "ice40", "xcup")
+"""Those that the estimates are fitted to; a device of another one can be built for, not estimated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +18,8 @@ class Resources:
 
     lut: int = 0  # look-up tables, those in carry chains and distributed memories included
     ff: int = 0
-    dsp: int = 0  # multiplier blocks
-    bram: int = 0  # block memories: ECP5 18 kbit, iCE40 4 kbit, UltraScale+ 36 kbit
+    dsp: int = 0  # multiplier blocks: ECP5 18x18, iCE40 16x16, Gowin 9x9 (an 18x18 is two), UltraScale+ 27x18
+    bram: int = 0  # block memories: ECP5 and Gowin 18 kbit, iCE40 4 kbit, UltraScale+ 36 kbit
 
     def __add__(self, other: "Resources") -> "Resources":
         mine, others = asdict(self), asdict(other)
@@ -60,6 +61,7 @@ DEVICES: Mapping[str, Device] = MappingProxyType(
             _device("ecp5-85k", "ecp5", _NEXTPNR, lut=83640, ff=83640, dsp=156, bram=208),
             _device("ice40-hx8k", "ice40", _NEXTPNR, lut=7680, ff=7680, dsp=0, bram=32),
             _device("ice40-up5k", "ice40", _NEXTPNR, lut=5280, ff=5280, dsp=8, bram=30),
+            _device("gw1nr-9c", "gw1n", _NEXTPNR, lut=8640, ff=6480, dsp=40, bram=26),
             _device("xcvu9p", "xcup", "AMD DS890 (XCVU9P)", lut=1182240, ff=2364480, dsp=6840, bram=2160),
         ]
     )

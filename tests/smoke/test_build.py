@@ -4,12 +4,13 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from rtl_kit.require import need_rtl
@@ -17,8 +18,12 @@ from rtl_kit.require import need_rtl
 need_rtl()
 pytest.importorskip("amaranth_boards")
 
+from dse.commands.build import build_command  # noqa: E402
 from rtl.fpga.build import check_fit  # noqa: E402
-from rtl.fpga.place import ToolError, run_tool  # noqa: E402
+from rtl.fpga.clocking import make_clock  # noqa: E402
+from rtl.fpga.place import ToolError, place, run_tool  # noqa: E402
+from rtl.fpga.synthesize import synthesize  # noqa: E402
+from rtl.fpga.timed import with_delays  # noqa: E402
 from rtl.platforms import BOARDS, board_named  # noqa: E402
 from simulator.cost.area import calibration  # noqa: E402
 from simulator.cost.devices import DEVICES, Resources  # noqa: E402
@@ -43,6 +48,7 @@ def ran(*words: str, cwd: Path, timeout: int = 300) -> subprocess.CompletedProce
         ),
         (["board-int8", "--board", "ulx3s-85f", "--set", "pe.group=3"], ["can't be built", "group"]),
         (["board-int8", "--board", "ulx3s-85f", "--set", "clock_hz=1000000000"], ["Clock must be one", "not 1000"]),
+        (["tile-int8", "--board", "tang-nano-9k", "--set", "clock_hz=1000000000"], ["Clock must be one", "not 1000"]),
     ],
 )
 def test_what_cannot_be_is_said_and_leaves_nothing(words, parts, tmp_path):
@@ -110,7 +116,7 @@ def built(tmp_path: Path, name: str, board: str) -> dict[str, Any]:
     for resource, used in report["used"].items():
         assert 0 < used <= report["available"][resource]
         assert report["available"][resource] == getattr(DEVICES[report["device"]].limits, resource)
-    return report | {"head": bits[:64]}
+    return report | {"head": bits[:512]}
 
 
 def test_a_bitstream_for_an_ice40(tmp_path):
@@ -121,11 +127,70 @@ def test_a_bitstream_for_an_ice40(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_bitstream_for_a_gowin(tmp_path):
+    """The same on a Tang Nano 9K, with a clock from its generator."""
+    report = built(tmp_path, "tile-int8", "tang-nano-9k")
+    assert f"{0x1100481B:032b}".encode() in report["head"]  # text; the chip's JTAG code
+    assert report["used"]["dsp"] == 4
+    assert report["used"]["bram"] == 10  # values and indices of four operand banks, two banks of results
+    assert sum(report["untimed"].values()) == 4 + 10
+    assert {"LUT1", "LUT2", "LUT3"}.isdisjoint(report["cells"])
+    assert report["used"]["lut"] >= report["cells"]["LUT4"] + report["cells"]["ALU"]
+
+
+_GOWIN_PATHS = {  # a path from x to q, and the cells on it
+    "LUT2": "q <= x[3:0] ^ x[7:4]",
+    "MUX2_LUT5": "q <= x[0] ? x[1] & x[2] ^ x[3] : x[4] | x[5] & x[6]",
+    "DFF": "q <= x",
+    "ALU": "q <= x + {x[3:0], x[7:4]}",
+}
+
+
+@pytest.mark.parametrize("cell", _GOWIN_PATHS)
+def test_a_gowins_paths_have_delays(cell, tmp_path):
+    """Without `with_delays` nextpnr says that there are no paths, or the ALUs' without that of the table before a flip-flop."""
+    source = tmp_path / "path.v"
+    pads = " ".join(f"IBUF i{n} (.I(a[{n}]), .O(given[{n}])); OBUF o{n} (.I(q[{n}]), .O(y[{n}]));" for n in range(8))
+    source.write_text(
+        f"""module top(input clk, input [7:0] a, output [7:0] y);
+            reg [7:0] x, q;
+            wire [7:0] given;
+            wire clock;
+            IBUF clock_pad (.I(clk), .O(clock));
+            {pads}
+            always @(posedge clock) begin x <= given; {_GOWIN_PATHS[cell]}; end
+        endmodule"""
+    )
+    board = board_named("tang-nano-9k")
+    netlist = synthesize([source], "top", "gw1n", tmp_path)
+    assert cell in netlist.cells
+    netlist = with_delays(netlist)
+    names = ["clk", *(f"{port}[{bit}]" for port in "ay" for bit in range(8))]
+    pins = [52, *range(25, 31), *range(33, 36), *range(40, 43), 51, *range(53, 56)]
+    constraints = tmp_path / "top.cst"
+    constraints.write_text("".join(f'IO_LOC "{name}" {pin};\n' for name, pin in zip(names, pins, strict=True)))
+    write = tmp_path / "placed.json"
+    placed = place(netlist.path, board.chip, tmp_path, constraints=constraints, frequency_hz=10**8, write=write)
+    assert placed.slowest_hz < 1e9
+    assert placed.critical_path[-1]["kind"] == "setup"
+    assert "passthrough" not in write.read_text()
+
+
+@pytest.mark.slow
 def test_a_bitstream_for_an_ecp5(tmp_path):
     """The whole machine of the small preset on a ULX3S."""
     report = built(tmp_path, "board-int8", "ulx3s-85f")
     assert bytes.fromhex("ffffbdb3") in report["head"] or b"LFE5U-85F" in report["head"]
     assert report["flip_flops_absorbed"] >= 16 * 32  # two int8 operands and a product in each PE
+
+
+@pytest.mark.parametrize(("wanted", "made"), [(12_000_000, 12_000_000), (54_000_000, 54_000_000), (40_000_000, 40_500_000)])
+def test_a_gowins_clock_is_what_its_generator_is_set_to(wanted, made, tmp_path):
+    board = board_named("tang-nano-9k")
+    clock = make_clock(board.chip, board.clock_hz, wanted, tmp_path)
+    assert clock.source is not None
+    settings = dict(re.findall(r"\.(\w+)_SEL\((\d+)\)", clock.source.read_text()))
+    assert clock.hz == made == board.clock_hz * (int(settings["FBDIV"]) + 1) // (int(settings["IDIV"]) + 1)
 
 
 def test_a_missing_tool_is_named(tmp_path):
@@ -142,6 +207,14 @@ def test_the_scarcest_resource_is_named():
     with pytest.raises(UnsupportedError, match=r"dsp of ecp5-85k: needs 400, has 156"):
         check_fit(Resources(lut=90_000, dsp=400), "ecp5-85k")
     check_fit(DEVICES["ecp5-85k"].limits, "ecp5-85k")
+
+
+def test_help_and_docs_know_the_boards():
+    told = get_type_hints(build_command, include_extras=True)["board"].__metadata__[0].help
+    assert re.findall(r"`([^`]+)`", told) == [*BOARDS]
+    text = (Path(__file__).parents[2] / "docs" / "build.md").read_text()
+    rows = dict(re.findall(r"^\| `([^`]+)` \| [^|]+ \| ([0-9]+) MHz \|$", text, re.MULTILINE))
+    assert rows == {name: f"{board_named(name).clock_hz / 1e6:g}" for name in BOARDS}
 
 
 @pytest.mark.parametrize("name", BOARDS)
