@@ -11,7 +11,8 @@ are asked for (WS, IS), or its earlier sums (OS, accumulating); in the head, bef
 | behind | (rows - 1) * (hop - 1) cycles                                         | nothing                                   |
 
 In an array of some rows a command's terms, and the fold after its first, take registers' time to settle: nothing needs them
-earlier. Addresses are added up from request to request.
+earlier; with a beat a cycle, a slot's end is a register too, worked out in the cycle before, since hundreds of registers wait
+for it. Addresses are added up from request to request.
 
 The sums of an OS fold are copied at the end of its slot and leave in the cycles after it, row by row, whatever the state.
 
@@ -32,7 +33,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.array_fetch import fetch_next
-from rtl.array_folds import Folds, derive
+from rtl.array_folds import Folds, derive, settles
 from rtl.array_ports import (
     arrival_layout,
     bundle_layout,
@@ -41,7 +42,7 @@ from rtl.array_ports import (
     drain_layout,
     left_bits,
 )
-from rtl.array_stream import Stream
+from rtl.array_stream import Stream, even
 from rtl.array_sums import at_most, drain_fold
 from rtl.pipeline import wire
 from simulator.arch import Accelerator
@@ -94,7 +95,11 @@ class Control(wiring.Component):
         with m.If(to_again != 0):
             m.d.sync += to_again.eq(to_again - 1)
         sums_back = ~(resident & folds.last_of_part) | folds.last | (to_again == 0)
-        m.d.comb += slot_end.eq(slot & beats.ended & shifted & sums_back)
+        if settles(self.accelerator) and even(self.accelerator):  # no slot ends in its first cycle, or in a command's
+            back_next = ~(resident & folds.last_of_part) | folds.last | (to_again <= 1)
+            m.d.sync += slot_end.eq(slot & ~slot_end & ~started & beats.ends_next & (to_shift <= 1) & back_next)
+        else:
+            m.d.comb += slot_end.eq(slot & beats.ended & shifted & sums_back)
 
         def enter_slot(new_part: Value, first_fold: bool) -> None:
             m.d.sync += [slot.eq(1), since_start.eq(1), to_shift.eq(terms.shift - 1)]

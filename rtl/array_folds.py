@@ -7,8 +7,9 @@ Nothing is multiplied but by small constants: what a fold's addresses are is add
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import gcd
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 
 from rtl.array_ports import ENTRY_BITS, SIZE_BITS, longest_hop, word_bits
@@ -29,9 +30,10 @@ def fold_fields(accelerator: Accelerator) -> dict[str, int]:
     """Bits of a fold's fields: its first lines and (WS, IS) step, and what is left from there on of u, v and the reduction.
 
     For addresses: entries of the rows' (OS) and the columns' operand before the fold's lines, and before its step (WS, IS);
-    words of C before its line u, and its column fold.
+    words of C before its line u, and its column fold. If the array `settles`, whether it is the last along u, and along v.
     """
-    return {
+    flags = {"last_u": 1, "last_v": 1} if settles(accelerator) else {}
+    return flags | {
         "u": SIZE_BITS,
         "v": SIZE_BITS,
         "step": SIZE_BITS,
@@ -67,6 +69,8 @@ class Terms:
     row_stride: Value
     column_stride: Value
     along_v: Value  # OS: interleaved outputs lie along v
+    wide: dict[str, Value]  # lines of a fold along u, and along v
+    only: dict[str, Value]  # settled: whether a fold has all lines along u, and along v
     registers: Value
     shift: Value
     hop: Value  # as far as there is a row below
@@ -112,6 +116,11 @@ def derive(m: Module, accelerator: Accelerator, command: data.View) -> Terms:
     hop = Mux(resident, Mux(beats == 1, lag, later_beats + lag), 1)
     hop = net("hop", hop, longest_hop(accelerator).bit_length())
     column_entries = net("column_entries", Mux(kept, command.keep, depth))
+    along_v = _along_v(m, accelerator, command)
+    wide = {
+        "u": Mux(along_v, rows, rows * interleave),
+        "v": Mux(~resident & along_v, array.cols * interleave, array.cols),
+    }
     return Terms(
         resident=resident,
         swapped=swapped,
@@ -125,7 +134,9 @@ def derive(m: Module, accelerator: Accelerator, command: data.View) -> Terms:
         column_entries=column_entries,
         row_stride=net("row_stride", Mux(swapped, command.b_stride, command.a_stride)),
         column_stride=net("column_stride", Mux(swapped, command.a_stride, command.b_stride)),
-        along_v=_along_v(m, accelerator, command),
+        along_v=along_v,
+        wide=wide,
+        only={side: settled(f"only_{side}", end <= wide[side]) for side, end in (("u", u_end), ("v", v_end))},
         registers=registers,
         shift=net("shift", Mux(resident, scaled(registers, rows), rows * interleave)),
         hop=hop,
@@ -146,15 +157,33 @@ def _along_v(m: Module, accelerator: Accelerator, command: data.View) -> Signal:
     later = settles(accelerator) and accelerator.pe.interleave == 1
     shift, odd = (rows & -rows).bit_length() - 1, rows // (rows & -rows)
     above = (command.m - 1)[:SIZE_BITS] >> shift
+    domain = m.d.sync if later else m.d.comb
+    along_v = Signal(name="along_v", reset_less=True)
+    if odd > 1 and odd & (odd + 1) == 0:  # no quotient: it is cols * (m - 1 - rest) / rows
+        rest = Signal(range(rows), name="rest_above", reset_less=True)
+        unit = gcd(rows, cols)
+        here = scaled(command.n, rows // unit) + scaled(rest, cols // unit)
+        domain += [
+            rest.eq(Cat((command.m - 1)[:shift], _remainder(above[: SIZE_BITS - shift], odd.bit_length()))),
+            along_v.eq(here >= scaled(command.m, cols // unit) - (cols // unit - 1)),
+        ]
+        return along_v
     if odd > 1:  # x // odd of less than 2**bits is x * ceil(2**places / odd) // 2**places: the error stays below 1 / odd
         bits = SIZE_BITS - shift
         places = bits + odd.bit_length()
         above = (above * -(-(1 << places) // odd)) >> places
     whole = Signal(SIZE_BITS - shift, name="whole_folds_above", reset_less=True)  # of all but the last line
-    along_v = Signal(name="along_v", reset_less=True)
-    domain = m.d.sync if later else m.d.comb
     domain += [whole.eq(above), along_v.eq(command.n > scaled(whole, cols))]
     return along_v
+
+
+def _remainder(value: Value, bits: int) -> Value:
+    """``value % (2**bits - 1)``: of the sum of its digits of so many bits, which add up with the carry coming in again."""
+    digits = [value[at : at + bits] for at in range(0, len(value), bits)]
+    while len(digits) > 1:
+        sums = [a + b for a, b in zip(digits[::2], digits[1::2], strict=False)]
+        digits = [(total[:bits] + total[bits:])[:bits] for total in sums] + digits[len(sums) * 2 :]
+    return Mux(digits[0].all(), 0, digits[0])
 
 
 class Folds:
@@ -177,6 +206,9 @@ class Folds:
         self.last, self.last_of_part = Signal(name="is_last_fold"), Signal(name="is_last_of_part")
         self._held = (self.current, self.following)
         after, last, last_of_part = next_fold(m, accelerator, terms, self.following)
+        settling = delayed(m, started, 1, "settling", reset_less=False)  # `only` is there
+        with m.If(settling):
+            m.d.sync += [self.following[f"last_{side}"].eq(only) for side, only in terms.only.items()]
         settled = delayed(m, started, 2, "settled", reset_less=False)  # the terms are there
         with m.If(settled | slot_end):
             m.d.sync += [self.last.eq(last), self.last_of_part.eq(last_of_part)]
@@ -202,14 +234,16 @@ def next_fold(
     m: Module, accelerator: Accelerator, terms: Terms, fold: Mapping[str, Value]
 ) -> tuple[dict[str, Signal], Signal, Signal]:
     """The fold after this one, whether this is the command's last, and (WS, IS) the last of its part of the reduction."""
-    rows, cols, interleave = accelerator.array.rows, accelerator.array.cols, accelerator.pe.interleave
+    rows, interleave = accelerator.array.rows, accelerator.pe.interleave
     following = {name: Signal(bits, name=f"following_{name}") for name, bits in fold_fields(accelerator).items()}
     last_fold, last_of_part, last_u, last_v = Signal(), Signal(), Signal(), Signal()
     resident, along_v = terms.resident, terms.along_v
     u_deep, v_deep = Signal(), Signal()  # a fold's interleaved outputs lie along u, or v
     m.d.comb += [u_deep.eq(~along_v), v_deep.eq(~resident & along_v)]
-    u_wide, v_wide = Mux(u_deep, rows * interleave, rows), Mux(v_deep, cols * interleave, cols)
-    m.d.comb += [last_u.eq(fold["u_left"] <= u_wide), last_v.eq(fold["v_left"] <= v_wide)]
+    u_wide, v_wide = terms.wide["u"], terms.wide["v"]
+    flagged = settles(accelerator)
+    m.d.comb += last_u.eq(fold["last_u"] if flagged else fold["u_left"] <= u_wide)
+    m.d.comb += last_v.eq(fold["last_v"] if flagged else fold["v_left"] <= v_wide)
     m.d.comb += last_fold.eq(last_v & Mux(resident, fold["left"] <= terms.part, last_u))
     m.d.comb += last_of_part.eq(last_v)
     # One dimension after the other: all along v (WS, IS; OS if v is deep), or all along u, and then the other's next.
@@ -230,6 +264,9 @@ def next_fold(
     for name, (again, on, by) in rises.items():
         here = fold[name]
         m.d.comb += following[name].eq(Mux(again, 0, here + Mux(on, by, 0)))
+    for side, again, on in (("u", u_again, u_on), ("v", v_again, v_on)) if flagged else ():
+        nearly = fold[f"{side}_left"] <= terms.wide[side] << 1  # what is left behind this fold is one
+        m.d.comb += following[f"last_{side}"].eq(Mux(again, terms.only[side], Mux(on, nearly, fold[f"last_{side}"])))
     words = terms.words
     deep, _ = words.moved(fold["word"], words.low(fold["u"]), rows * interleave)
     flat, _ = words.moved(fold["word"], words.low(fold["u"]), rows)

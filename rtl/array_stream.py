@@ -17,14 +17,20 @@ from rtl.pe import slot_bits
 from rtl.pipeline import wire
 from simulator.arch import Accelerator
 
-__all__ = ["Stream"]
+__all__ = ["Stream", "even"]
+
+
+def even(accelerator: Accelerator) -> bool:
+    """Whether every beat takes one cycle, so that what comes a cycle later is known."""
+    return accelerator.pe.interleave == accelerator.pe.accumulate_latency == 1
 
 
 class Stream:
     """Attributes are what they are in this cycle.
 
     `now`: there is a beat; `beat`, `last_beat`, `before`: of its step, and the kept values before it; `turn_cycle`: its slot;
-    `step`; `left`: of the reduction (OS); `line`, `column`: of C. `ended`: the last beat's turn ends, or has ended.
+    `step`; `left`: of the reduction (OS); `line`, `column`: of C. `ended`: the last beat's turn ends, or has ended;
+    `ends_next`: so it will be in the next cycle (not in a command's first; only where `even` says so).
     `row_line` + `row_x`: entry of the row's operand; `column_line` + `column_x`: of the column's (OS). `word`, `low`: of the
     position's sum (WS, IS), see `rtl.array_walk.Words`.
     """
@@ -72,6 +78,10 @@ class Stream:
         self.now = wire(m, "beat_now", slot & streaming & (self.turn_cycle < count))
         self.ended = stream_end | ~streaming
         self.before = wire(m, "before", scaled(self.beat, lanes))
+        last_step_next = wire(m, "last_step_next", self.left <= (at_once << 1))
+        of_next_step = self.last_beat & (terms.beats == 1) & last_step_next
+        of_this_step = ~self.last_beat & (self.beat + 2 >= terms.beats)
+        self.ends_next = ~streaming | (last_step & (self.last_beat | of_this_step)) | of_next_step
 
         # Where the operands lie: of the turn's first output, and of this one.
         def pair(name: str, bits: int) -> tuple[Signal, Signal]:
@@ -110,7 +120,7 @@ class Stream:
                     m.d.sync += here.eq(first)
                 with m.If(self.last_beat):
                     m.d.sync += [self.beat.eq(0), self.step.eq(self.step + 1), self.block.eq(self.block + interleave)]
-                    m.d.sync += [self.left.eq(self.left - at_once), last_step.eq(self.left <= (at_once << 1))]
+                    m.d.sync += [self.left.eq(self.left - at_once), last_step.eq(last_step_next)]
                     after = (
                         (self.row_xs, row_x),
                         (self.column_xs, column_x),

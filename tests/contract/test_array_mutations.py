@@ -90,6 +90,17 @@ FAULTS = {
         'delayed(m, started, 2, "settled"',
         'delayed(m, started, 0, "settled"',
     ),
+    "a slot ends a cycle late": ("int8-4x4-one-sum", "array_control.py", "(to_shift <= 1)", "(to_shift == 0)"),
+    "the last beat is not foreseen": ("int8-4x4-one-sum", "array_stream.py", "self.beat + 2 >=", "self.beat + 1 >="),
+    "the next step is never the last": ("int8-6x2-streams", "array_stream.py", "(terms.beats == 1) & last_step_next", "0"),
+    "the last fold along a side is seen late": (
+        "int8-6x2-streams",
+        "array_folds.py",
+        "terms.wide[side] << 1",
+        "terms.wide[side]",
+    ),
+    "a lone fold is not the last": ("int8-6x2-streams", "array_folds.py", "end <= wide[side]", "end < wide[side]"),
+    "a remainder as large as its divisor": ("int8-3x5-two-lanes", "array_folds.py", "all(), 0, digits", "all(), 3, digits"),
     "done a cycle early": ("int8-2x2", "array.py", "delayed(m, results, skew + 1", "delayed(m, results, skew"),
 }
 

@@ -9,7 +9,6 @@ need_rtl()
 from array_model import Surroundings  # noqa: E402
 from test_array import MACHINES, SLOW, bench, jobs_of  # noqa: E402
 
-from simulator.arch import Dataflow  # noqa: E402
 from simulator.cost.array_actions import port_requests  # noqa: E402
 
 PORTS = {"row_request": "row", "column_request": "column", "sums_request": "sums", "results": "results"}
@@ -32,7 +31,7 @@ class Counting(Surroundings):
 def test_requests(name):
     accelerator = MACHINES[name]
     jobs = jobs_of(accelerator, 30, seed=7, largest=11)
-    assert {job.what[0] for job in jobs} == set(Dataflow)
+    assert {job.what[0] for job in jobs} == set(accelerator.array.dataflows)
     for job in jobs:
         surroundings = Counting(accelerator, [job])
         bench(name).run(surroundings)

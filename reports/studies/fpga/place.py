@@ -29,8 +29,8 @@ CHIP = BOARD.chip
 
 
 def source_of(accelerator: Accelerator) -> str:
-    """The array's Verilog, between registers."""
-    return verilog_of(Registered(Array(accelerator)), "unit")
+    """The array's Verilog, between registers, and never stopped: so the machine and the tile use it."""
+    return verilog_of(Registered(Array(accelerator), en=1), "unit")
 
 
 def place_array(accelerator: Accelerator, seed: int, verilog: str) -> dict[str, Any]:
