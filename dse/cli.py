@@ -1,4 +1,4 @@
-"""The command line, and how it ends: 0 done, 1 a check found a difference, 2 something asked for can't be, 130 interrupted."""
+"""The command line, and how it ends: 0 done, 1 a check or diff found something, 2 what was asked can't be, 130 interrupted."""
 
 import os
 import sys
@@ -10,6 +10,8 @@ from rich.markup import escape
 from dse.commands.build import build_command
 from dse.commands.check import check_command
 from dse.commands.describe import list_command, show_command
+from dse.commands.diff import diff_command
+from dse.commands.explain import explain_command
 from dse.commands.options import err
 from dse.commands.rtl import rtl_command
 from dse.commands.run import run_command
@@ -33,9 +35,11 @@ app = typer.Typer(
 )
 for name, command in {
     "run": run_command,
+    "explain": explain_command,
     "sweep": sweep_command,
     "pareto": pareto_command,
     "report": report_command,
+    "diff": diff_command,
     "trace": trace_command,
     "rtl": rtl_command,
     "check": check_command,

@@ -29,6 +29,7 @@ __all__ = [
     "positive",
     "settings_from",
     "status",
+    "typed",
     "write_text",
 ]
 
@@ -66,6 +67,12 @@ Fit = Annotated[
 ]
 Batch = Annotated[int, typer.Option(parser=positive, metavar="N", help="Images (sequences) per step.")]
 AcceleratorArg = Annotated[str, typer.Argument(help="A preset, a .toml file, or a point of a sweep: `out/sweep#117`.")]
+
+
+def typed(context: typer.Context, option: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def settings_from(

@@ -16,6 +16,7 @@ from dse.commands.options import (
     out,
     positive,
     settings_from,
+    typed,
     write_text,
 )
 from dse.config import ConfigError
@@ -55,7 +56,7 @@ def run_command(
         raise ConfigError(f"Option '--fidelity' must be event, not {fidelity!r}")
     options = {"workload": workload, "method": method, "batch": batch, "mapping.dataflow": dataflow}
     options |= {"fit": fit} if fit else {}
-    settings = settings_from(accelerator, options, changes, typed={n for n in options if _typed(context, n)})
+    settings = settings_from(accelerator, options, changes, typed={n for n in options if typed(context, n.rpartition(".")[2])})
     point = make_point(settings)
     check_writable(csv, timeline)
     done = evaluate(point, record_events=timeline is not None)
@@ -76,9 +77,3 @@ def run_command(
     written = [str(path) for path in (csv, timeline) if path is not None]
     if written:
         out.print(f"wrote {', '.join(written)}", highlight=False)
-
-
-def _typed(context: typer.Context, setting: str) -> bool:
-    """Whether the option of a setting stands on the command line."""
-    source = context.get_parameter_source(setting.rpartition(".")[2])
-    return source is not None and source.name == "COMMANDLINE"

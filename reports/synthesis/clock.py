@@ -16,12 +16,12 @@ import pandas as pd
 from sklearn.linear_model import LinearRegression
 
 from reports.studies.fpga.place import CHIP
-from reports.synthesis.measure import PARTS
 from reports.synthesis.store import COEFFICIENTS, HERE, source_digest
 from rtl.dma import Dma
 from rtl.emit import verilog_of
 from rtl.fpga.place import place
 from rtl.fpga.synthesize import synthesize
+from rtl.part import PARTS
 from rtl.registered import Registered
 from rtl.sequencer import Sequencer
 from simulator.arch import Accelerator
@@ -33,7 +33,7 @@ __all__ = ["fit_clock"]
 
 _TABLE = HERE / "ecp5_clock.csv"
 _ARRAYS = HERE.parent / "studies" / "fpga" / "arrays.csv"
-_PLACED = {"dma": Dma, "sequencer": Sequencer, **{name: PARTS[name] for name in PARTS if name != "b_buffer"}}
+_PLACED = {"dma": Dma, "sequencer": Sequencer, **{name: PARTS[name][0] for name in PARTS if name not in ("array", "b_buffer")}}
 _OPCODES = {"prune": "PRUNE", "update": "UPDATE", "vector": "VECTOR", "work_buffer": "LOAD_WORK"}
 
 

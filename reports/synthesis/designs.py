@@ -1,28 +1,61 @@
 """Which machines are synthesised for the cost model: for each part, points spread over what its size depends on."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from rtl.operand_scatter import blocks
 from simulator.arch import Accelerator, Array, Buffer, Dataflow, Dram, Pe, Pruner, Sequencer, Updater, VectorUnit
+from simulator.layout import bus_elements, operand_banks, result_places, word_elements
 
 __all__ = ["COUNTS", "Design", "designs"]
 
 COUNTS = {
-    "array": 27,
-    "a_buffer": 16,
-    "b_buffer": 3,
-    "c_buffer": 10,
+    "c_buffer": 12,
+    "a_buffer": 15,
+    "prune": 12,
+    "vector": 9,
+    "update": 6,
     "work_buffer": 9,
-    "prune": 8,
-    "update": 8,
-    "vector": 8,
-    "control": 5,
+    "array": 18,
+    "control": 6,
+    "machine": 6,
 }
-"""Machines for each part; of every three, two make the fit and one tests it."""
-_FORMATS = ("int8", "int8", "fp16", "bf16")
-_FLOWS = ((Dataflow.OS,), (Dataflow.OS, Dataflow.WS), tuple(Dataflow))
+"""Machines for each part; of every three, two make the fit and one tests it. Whole machines (`machine`) all test it."""
+
+_FLOWS = ((Dataflow.OS,), (Dataflow.WS,), (Dataflow.OS, Dataflow.WS), tuple(Dataflow))
+_CHOICES: Mapping[str, tuple[Any, ...]] = {
+    "format": ("int8", "fp16", "int8", "bf16"),
+    "group": (1, 2, 4, 8, 16, 4, 8),
+    "lanes": (1, 2, 1, 4),
+    "registers": (1, 2),  # times the group
+    "int8_latency": (0, 1, 2, 3),
+    "multiply_latency": (2, 3, 4),
+    "accumulate_latency": (3, 4, 5),
+    "interleave": (0, 0, 1),  # above the accumulate latency
+    "flows": _FLOWS,
+    "rows": (2, 3, 4, 5, 6, 8),
+    "cols": (2, 3, 4, 5, 6, 8),
+    "bus": (4, 4, 8, 8, 16),
+    "kbytes": (2, 4, 8, 16, 32, 64),
+    "work_kbytes": (2, 4, 8, 16, 32),
+    "slots": (2, 2, 1),
+    "pruner": (1, 2, 4, 8),
+    "pruner_latency": (1, 2, 3),
+    "updater": (1, 2),
+    "updater_latency": (12, 16, 20, 24),
+    "adam": (0, 0, 1),
+    "vector": (1, 2, 1, 4),
+    "vector_latency": (4, 6, 8, 10, 12),
+    "burst": (16, 32, 64),
+    "outstanding": (4, 8, 16),
+    "queue": (4, 8, 16),
+    "trains": (1, 1, 0),
+}
+"""Values of what is varied, each taken equally often."""
+_CLOCK = 100_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,65 +68,112 @@ class Design:
 
     @property
     def held_out(self) -> bool:
-        return self.number % 3 == 2
+        return self.part == "machine" or self.number % 3 == 2
 
 
 def designs() -> Iterator[Design]:
-    """All of them, always the same."""
-    for at, (part, count) in enumerate(COUNTS.items()):
-        rng = np.random.default_rng([7, at])
+    """All of them, always the same: more of a part change none of the others."""
+    for part, count in COUNTS.items():
         for number in range(count):
-            yield Design(part=part, number=number, accelerator=_random(rng, part, number))
+            yield Design(part=part, number=number, accelerator=_machine(part, number))
 
 
-def _random(rng: np.random.Generator, part: str, number: int) -> Accelerator:
-    def pick(*values: int) -> int:
-        return int(rng.choice(values))
+def _machine(part: str, number: int) -> Accelerator:
+    """Every value of a field comes once before one comes again, in an order of the field's own."""
+    taken: dict[str, Any] = {}
+    for name, values in _CHOICES.items():
+        turn, at = divmod(number, len(values))
+        order = np.random.default_rng([*f"{part} {name}".encode(), turn]).permutation(len(values))
+        taken[name] = values[order[at]]
+    return _small_enough(part, _built(part, taken), taken)
 
-    form = _FORMATS[number % len(_FORMATS)]
-    if part == "update":
-        form = ("fp16", "bf16")[number % 2]
-    group = pick(1, 2, 4, 8, 16)
-    flows = _FLOWS[pick(0, 1, 2)]
-    lanes = min(group, pick(1, 1, 2)) if group > 1 else 1
-    lag = 1 if form == "int8" else pick(3, 4, 5)
+
+def _built(part: str, taken: Mapping[str, Any]) -> Accelerator:
+    form = taken["format"]
+    if part == "update" and form == "int8":  # which has none: its gradients are integers
+        form = ("fp16", "bf16")[taken["bus"] > 4]
+    group = taken["group"]
+    lanes = min(group, taken["lanes"])
+    accumulate = 1 if form == "int8" else taken["accumulate_latency"]
     pe = Pe(
         format=form,
         group=group,
         lanes=lanes,
-        registers=max(group, lanes),
-        multiply_latency=pick(1, 2, 3) if form == "int8" else pick(2, 3, 4),
-        accumulate_latency=lag,
-        interleave=1 if form == "int8" else pick(lag, 4),
+        registers=group * taken["registers"] if part == "array" else group,
+        multiply_latency=taken["int8_latency"] if form == "int8" else taken["multiply_latency"],
+        accumulate_latency=accumulate,
+        interleave=accumulate + taken["interleave"],
     )
-    sides = (1, 2, 3) if part in ("array", "control") else (2, 3, 4, 6)
-    rate = pick(4, 4, 8)
-    if part in ("a_buffer", "b_buffer"):  # of one kind where a bus beat has no more operands than the array has rows, columns
-        narrow = number % 4 == 0
-        sides, rate = ((2, 3), 4) if narrow else ((4, 6, 8), 4 if form == "int8" else rate)
-        if narrow and group > 4:  # the other kind takes minutes to map
-            pe = replace(pe, group=4, registers=4)
-    clock = 100_000_000
-    buffers = [Buffer(bytes=2**10 * pick(4, 16, 64), banks=64, bank_bits=1024) for _ in range(4)]
-    machine = Accelerator(
+    trains = taken["trains"] or part not in ("control", "machine")
+    return Accelerator(
         name="calibration",
-        clock_hz=clock,
+        clock_hz=_CLOCK,
         pe=pe,
-        array=Array(rows=pick(*sides), cols=pick(*sides), dataflows=flows),
-        a_buffer=buffers[0],
-        b_buffer=buffers[1],
-        c_buffer=buffers[2],
-        work_buffer=buffers[3],
-        pruner=Pruner(lanes=pick(1, 2, 4)),
+        array=Array(rows=taken["rows"], cols=taken["cols"], dataflows=taken["flows"]),
+        a_buffer=_buffer(taken["kbytes"], taken["slots"]),
+        b_buffer=_buffer(taken["kbytes"], taken["slots"]),
+        c_buffer=_buffer(taken["kbytes"], taken["slots"]),
+        work_buffer=_buffer(taken["work_kbytes"], 2),
+        pruner=Pruner(lanes=taken["pruner"] if trains else 0, latency=taken["pruner_latency"]),
         updater=Updater(
-            lanes=pick(1, 2),
-            latency=pick(12, 16),
-            optimizers=("sgd-momentum", "adam") if number % 4 == 3 else ("sgd-momentum",),
+            lanes=taken["updater"] if trains else 0,
+            latency=taken["updater_latency"],
+            optimizers=("sgd-momentum", "adam") if taken["adam"] else ("sgd-momentum",),
         ),
-        vector=VectorUnit(lanes=pick(1, 2, 4), latency=pick(6, 8)),
-        dram=Dram(bytes_per_second=rate * clock, latency_ns=150, burst_bytes=32, outstanding=8),
-        sequencer=Sequencer(queue_depth=pick(4, 8, 16)),
+        vector=VectorUnit(lanes=taken["vector"] if trains else 0, latency=taken["vector_latency"]),
+        dram=Dram(
+            bytes_per_second=taken["bus"] * _CLOCK,
+            latency_ns=150,
+            burst_bytes=max(taken["burst"], taken["bus"]),
+            outstanding=taken["outstanding"],
+        ),
+        sequencer=Sequencer(queue_depth=taken["queue"]),
     )
-    if part == "control" and number % 2:  # without engines for training
-        return replace(machine, pruner=Pruner(lanes=0), updater=Updater(lanes=0), vector=VectorUnit(lanes=0))
+
+
+def _buffer(kbytes: int, slots: int) -> Buffer:
+    return Buffer(bytes=kbytes * 2**10, banks=64, bank_bits=1024, slots=slots)
+
+
+_WIDEST = {"a_buffer": 512, "machine": 256}
+"""Choices of entries in an operand buffer beyond which it takes minutes to map."""
+
+
+def _choices(machine: Accelerator) -> int:
+    """Of each bank's places among the entries of a beat, for every run that it may get."""
+    return operand_banks(machine) * word_elements(machine) * bus_elements(machine) * blocks(machine)
+
+
+def _small_enough(part: str, machine: Accelerator, taken: Mapping[str, Any]) -> Accelerator:
+    """The machine, with a smaller array or fewer lanes where synthesis would take long: sizes of these are linear."""
+    changed = dict(taken)
+    number = machine.pe.number
+    if part == "array":
+        changed |= {side: min(3, (taken[side] + 1) // 2) for side in ("rows", "cols")}
+    if part == "machine":
+        changed |= {"rows": taken["rows"] // 2 + 1, "cols": taken["cols"] // 2 + 1}
+    if part == "prune":
+        changed["pruner"] = max(1, min(taken["pruner"], 256 // (machine.pe.group * number.operand_bits)))
+    if part == "vector":
+        changed["vector"] = min(2, taken["vector"])
+    if part == "c_buffer":
+        changed["cols"] = min(taken["cols"], max(2, 16 // result_places(machine)))
+    if part == "update":
+        changed |= {"updater": 1 if taken["adam"] else taken["updater"]}
+    if part in ("work_buffer", "machine", "control") or (part == "a_buffer" and number.operand_bits == 8):
+        changed |= {"bus": min(8, taken["bus"])}
+    if part == "work_buffer":
+        changed |= {"bus": min(4 * min(taken["updater"], taken["trains"] + 1), taken["bus"])}
+    if part in ("work_buffer", "machine"):  # whose planes all users take choices of
+        changed |= {"updater": 1, "adam": 0 if part == "machine" else taken["adam"]}
+        changed |= {"pruner": min(4, taken["pruner"]), "vector": min(taken["vector"], changed["bus"] // 4)}
+    machine = _built(part, changed)
+    while part in _WIDEST and _choices(machine) > _WIDEST[part]:
+        if changed["bus"] > 4:
+            changed["bus"] //= 2
+        elif operand_banks(machine) > 3:
+            changed |= {side: min(changed[side], operand_banks(machine) - 1) for side in ("rows", "cols")}
+        else:
+            changed["group"] //= 2
+        machine = _built(part, changed)
     return machine

@@ -9,70 +9,88 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression
 
 from reports.synthesis.designs import Design
-from simulator.cost.area import RESOURCES, settings_of
-from simulator.cost.components import COMPONENTS
+from simulator.cost.area import RESOURCES, area, settings_of
+from simulator.cost.components import COMPONENTS, cells
+from simulator.cost.devices import Resources
+from simulator.cost.sizes import EXACT, Sizes
 
-__all__ = ["errors", "fit"]
+__all__ = ["LEAST", "errors", "fit"]
+
+LEAST = {"lut": 100, "ff": 100, "dsp": 1, "bram": 1}
+"""Fewer cells are compared as if they were so many."""
+_PULL = 0.05
+"""A factor of twice what the circuit suggests counts as much as an error of so much in one run. What is off by more counts less
+than its square: the tool is at times that much worse on one circuit than on others like it."""
+_ROUNDS = 20
+
+Known = Mapping[tuple[str, int], Design]
 
 
-def fit(runs: pd.DataFrame, known: dict[tuple[str, int], Design]) -> dict[str, Any]:
-    """Factors, never negative, that make the least relative squares; those of PEs for each format by itself."""
-    found: dict[str, Any] = {"parts": {}, "ranges": _ranges(known)}
+def fit(runs: pd.DataFrame, known: Known, technology: str) -> dict[str, Any]:
+    """Factors, never negative, that make the least relative squares, pulled to one: few runs can't tell all drivers apart."""
+    found: dict[str, Any] = {"parts": {}, "ranges": _ranges(runs, known)}
     for part in COMPONENTS:
-        of_part = runs[(runs["part"] == part) & ~runs["held_out"]]
-        if of_part.empty:
-            continue
-        groups = {str(name): rows for name, rows in of_part.groupby("format")} if part == "pe" else {"any": of_part}
-        found["parts"][part] = {
-            name: {resource: _factors(part, resource, rows, known) for resource in RESOURCES} for name, rows in groups.items()
-        }
+        rows = runs[(runs["part"] == part) & ~runs["held_out"].astype(bool)]
+        if not rows.empty:
+            sizes = [_sizes(part, row, known, technology) for row in rows.to_dict("records")]
+            found["parts"][part] = {resource: _factors(resource, sizes, rows[resource]) for resource in RESOURCES}
     return found
 
 
-def _factors(part: str, resource: str, rows: pd.DataFrame, known: dict[tuple[str, int], Design]) -> dict[str, float]:
-    drivers = [COMPONENTS[part](_design(row, known).accelerator) for row in rows.to_dict("records")]
-    names = list(drivers[0])
-    wanted = rows[resource].to_numpy(dtype=np.float64)
-    table: NDArray[np.float64] = np.array([[each[name] for name in names] for each in drivers], np.float64)
-    scale = 1 / np.maximum(wanted, 1)
-    model = LinearRegression(positive=True, fit_intercept=False).fit(table * scale[:, None], wanted * scale)
-    return {name: round(float(factor), 4) for name, factor in zip(names, model.coef_, strict=True) if factor > 1e-4}
+def _sizes(part: str, row: Mapping[Hashable, Any], known: Known, technology: str) -> Sizes:
+    return COMPONENTS[part](_design(row, known).accelerator, technology)
 
 
-def _design(row: Mapping[Hashable, Any], known: dict[tuple[str, int], Design]) -> Design:
+def _design(row: Mapping[Hashable, Any], known: Known) -> Design:
     return known[str(row["design"]), int(row["number"])]
 
 
-def _ranges(known: dict[tuple[str, int], Design]) -> dict[str, list[int]]:
-    tables = [settings_of(design.accelerator) for design in known.values()]
+def _factors(resource: str, sizes: list[Sizes], measured: "pd.Series[Any]") -> dict[str, float]:
+    names = list(dict.fromkeys(name for each in sizes for name in each[resource] if name not in EXACT))
+    if not names:
+        return {}
+    wanted = measured.to_numpy(dtype=np.float64)
+    exact = np.array([sum(amount for name, amount in each[resource].items() if name in EXACT) for each in sizes])
+    table: NDArray[np.float64] = np.array([[each[resource].get(name, 0.0) for name in names] for each in sizes], np.float64)
+    scale = 1 / np.maximum(wanted, LEAST[resource])
+    pulls, trust, found = _PULL * np.eye(len(names)), np.ones(len(wanted)), np.ones(len(names))
+    for _ in range(_ROUNDS):
+        rows = np.vstack([table * (trust * scale)[:, None], pulls])
+        goal = np.concatenate([(wanted - exact) * trust * scale, pulls.sum(axis=1)])
+        found = np.asarray(LinearRegression(positive=True, fit_intercept=False).fit(rows, goal).coef_)
+        off = np.abs(table @ found + exact - wanted) * scale
+        trust = np.sqrt(_PULL / np.maximum(off, _PULL))
+    return {name: round(float(factor), 4) for name, factor in zip(names, found, strict=True)}
+
+
+def _ranges(runs: pd.DataFrame, known: Known) -> dict[str, list[int]]:
+    """Of the settings that some run had, least and most."""
+    tables = [settings_of(_design(row, known).accelerator) for row in runs.to_dict("records")]
     return {name: [min(t[name] for t in tables), max(t[name] for t in tables)] for name in tables[0]}
 
 
-def errors(runs: pd.DataFrame, factors: dict[str, Any], known: dict[tuple[str, int], Design]) -> pd.DataFrame:
-    """A row for each run and resource: measured, estimated, and the relative error. Few cells are compared as if they were 100
-    (of multipliers and block memories, 1)."""
+def errors(runs: pd.DataFrame, factors: Mapping[str, Any], known: Known, technology: str) -> pd.DataFrame:
+    """A row for each run and resource: measured, estimated, and the relative error."""
     rows: list[dict[str, Any]] = []
     for row in runs.to_dict("records"):
-        part = str(row["part"])
-        if part not in factors["parts"]:
-            continue
-        drivers = COMPONENTS[part](_design(row, known).accelerator)
-        by_format = factors["parts"][part]
-        of_part = by_format.get(str(row["format"])) or by_format["any"]
-        for resource in RESOURCES:
-            guess = round(sum(factor * drivers[name] for name, factor in of_part[resource].items()))
-            least = 100 if resource in ("lut", "ff") else 1
-            error = abs(guess - row[resource]) / max(least, row[resource])
+        guess = _estimate(row, factors, known, technology)
+        for resource, estimated in guess.as_dict().items():
+            measured = int(row[resource])
             rows.append(
                 {
-                    "part": part,
-                    "design": row["design"],
-                    "number": row["number"],
-                    "held_out": row["held_out"],
+                    **{name: row[name] for name in ("part", "design", "number", "format", "held_out")},
                     "resource": resource,
-                    "measured": row[resource],
-                    "estimated": guess,
-                    "error": error,
+                    "measured": measured,
+                    "estimated": estimated,
+                    "error": (estimated - measured) / max(LEAST[resource], measured),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _estimate(row: Mapping[Hashable, Any], factors: Mapping[str, Any], known: Known, technology: str) -> Resources:
+    part = str(row["part"])
+    if part == "machine":
+        return area(_design(row, known).accelerator, technology, factors).total
+    of_part, sizes = factors["parts"].get(part, {}), _sizes(part, row, known, technology)
+    return Resources(**{name: round(cells(sizes[name], of_part.get(name, {}))) for name in RESOURCES})

@@ -1,63 +1,70 @@
 # amaranth: UnusedElaboratable=no
 """One part of a machine through Yosys: how many cells it takes."""
 
+import json
+import re
 import tempfile
-from collections.abc import Callable
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from rtl.array import Array
 from rtl.emit import verilog_of
-from rtl.fpga.synthesize import synthesize
-from rtl.operand_buffer import OperandBuffer
-from rtl.prune_engine import PruneEngine
-from rtl.result_buffer import ResultBuffer
+from rtl.fpga.synthesize import Netlist, synthesize
+from rtl.fpga.technology import resources_of
+from rtl.part import PARTS, Placed
 from rtl.top import Machine
-from rtl.work_buffer import WorkBuffer
-from rtl.work_engines import UpdateEngine, VectorEngine
-from simulator.arch import Accelerator
+from simulator.arch import Accelerator, Dataflow
+from simulator.cost.array_actions import operand_bus_bits
 from simulator.cost.devices import Resources
 
-__all__ = ["PARTS", "measure", "source_of"]
+__all__ = ["measure", "source_of"]
 
-PARTS: dict[str, Callable[[Accelerator], Any]] = {
-    "a_buffer": lambda a: OperandBuffer(a, "a"),
-    "b_buffer": lambda a: OperandBuffer(a, "b"),
-    "c_buffer": ResultBuffer,
-    "work_buffer": WorkBuffer,
-    "prune": PruneEngine,
-    "update": UpdateEngine,
-    "vector": VectorEngine,
-}
 _PE = ("*.pe", "*.pe_*")
+_PES = re.compile(r"inner\.pe_\d+_\d+\.")
 
 
 def source_of(accelerator: Accelerator, part: str) -> str:
-    """Verilog of what is synthesised for a part, as module `unit`: the array with its PEs, the whole machine for `control`."""
-    makers: dict[str, Callable[[Accelerator], Any]] = {"array": Array, "control": Machine, **PARTS}
-    return verilog_of(makers[part](accelerator), "unit")
+    """Verilog of what is synthesised for a part, as module `unit`: the array with its PEs, the whole machine for `control` and
+    `machine`."""
+    return verilog_of(Placed(accelerator, part) if part in PARTS else Machine(accelerator), "unit")
 
 
 def measure(accelerator: Accelerator, part: str, technology: str, verilog: str) -> dict[str, Resources]:
-    """Cells of a part, made from its source: of `array` those of one PE as well; `control` is the machine without all other
+    """Cells of a part, made from its source: of `array` those of a PE as well (on the average:
+    one at the edge may lack an output's register); `control` is the machine without all other
     parts."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = folder / "design.v"
         source.write_text(verilog)
 
-        def cells(top: str = "unit", without: tuple[str, ...] = ()) -> Resources:
-            return synthesize([source], top, technology, folder, apart=_PE, without=without).resources
+        def netlist(without: tuple[str, ...] = ()) -> Netlist:
+            return synthesize([source], "unit", technology, folder, apart=_PE, without=without)
 
         match part:
             case "array":
-                pe, count = cells("unit.pe"), accelerator.array.rows * accelerator.array.cols
-                return {"pe": pe, "array": _less(cells(), pe, count)}
+                found, count = netlist(), accelerator.array.rows * accelerator.array.cols
+                pes = _inside(found, _PES)
+                pe = Resources(**{name: cells // count for name, cells in pes.as_dict().items()})
+                return {"pe": pe, "array": _less(found.resources, pe, count)}
             case "control":
-                present = [name for name in ("array", *PARTS) if f"module \\unit.{name} " in verilog]
-                return {"control": cells(without=tuple(f"unit.{name}" for name in present))}
+                present = [name for name in PARTS if f"module \\unit.{name} " in verilog]
+                found = netlist(without=tuple(f"unit.{name}" for name in present)).resources
+                return {"control": replace(found, lut=found.lut - _no_choice(accelerator))}
             case _:
-                return {part: cells()}
+                return {part: netlist().resources}
+
+
+def _no_choice(accelerator: Accelerator) -> int:
+    """Bits of operands that black boxes make come from either operand buffer, though without IS each comes from one."""
+    array = accelerator.array
+    return 0 if Dataflow.IS in array.dataflows else (array.rows + array.cols) * operand_bus_bits(accelerator.pe)
+
+
+def _inside(netlist: Netlist, instances: re.Pattern[str]) -> Resources:
+    """Cells of these instances, whose names theirs begin with."""
+    found = json.loads(netlist.path.read_text())["modules"]["unit"]["cells"]
+    return resources_of(netlist.family, Counter(cell["type"] for label, cell in found.items() if instances.match(label)))
 
 
 def _less(whole: Resources, part: Resources, count: int) -> Resources:

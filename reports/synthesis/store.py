@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 import simulator.cost
+from rtl.fpga.technology import FAMILIES
 
-__all__ = ["COEFFICIENTS", "HERE", "runs_of", "source_digest"]
+__all__ = ["COEFFICIENTS", "HERE", "path_of", "run_digest", "runs_of", "source_digest"]
 
 HERE = Path(__file__).parent
 COEFFICIENTS = Path(simulator.cost.__file__).parent / "coefficients.json"
@@ -19,6 +20,18 @@ def source_digest(verilog: str) -> str:
     return hashlib.sha256(version("pyosys").encode() + verilog.encode()).hexdigest()[:12]
 
 
+def run_digest(verilog: str, technology: str) -> str:
+    """The same, and what the tool is told for a technology."""
+    family = FAMILIES[technology]
+    what = "\n".join([version("pyosys"), family.command, family.multipliers, verilog])
+    return hashlib.sha256(what.encode()).hexdigest()[:12]
+
+
+def path_of(technology: str) -> Path:
+    """The file of a technology's runs."""
+    return HERE / f"{technology}.csv"
+
+
 def runs_of(technology: str) -> pd.DataFrame:
     """The stored runs."""
-    return pd.read_csv(HERE / f"{technology}.csv")
+    return pd.read_csv(path_of(technology))

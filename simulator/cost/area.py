@@ -1,7 +1,8 @@
 """Area and clock of a design point, estimated from synthesis runs that are stored beside the reports.
 
 `coefficients.json` is made by ``python -m reports.synthesis`` from those runs, for each technology: factors of the drivers in
-`simulator.cost.components`, the range of each setting that the runs covered, and the errors on runs that the fit did not see.
+`simulator.cost.components`, and the range of each setting that the runs covered. How far the estimate is off where the fit saw
+nothing: `reports/synthesis/README.md`.
 """
 
 import hashlib
@@ -13,8 +14,9 @@ from importlib.resources import files
 from typing import Any
 
 from simulator.arch import Accelerator, leaf_fields
-from simulator.cost.components import COMPONENTS, instances
+from simulator.cost.components import COMPONENTS, cells, instances
 from simulator.cost.devices import DEVICES, Resources
+from simulator.layout import bus_bytes
 from simulator.schedule import Unsupported
 
 __all__ = ["RESOURCES", "Area", "area", "calibration", "clock_drivers", "misfit", "prices_digest", "settings_of"]
@@ -30,10 +32,15 @@ _ARRAY_FIELDS = (
     "pe.multiply_latency",
     "pe.accumulate_latency",
     "pruner.lanes",
+    "pruner.latency",
     "updater.lanes",
+    "updater.latency",
     "vector.lanes",
+    "vector.latency",
     "sequencer.queue_depth",
 )
+_FACTORS_OF = {"b_buffer": "a_buffer"}
+"""Parts of the same circuit as another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,35 +75,34 @@ def settings_of(accelerator: Accelerator) -> dict[str, int]:
     leaves = leaf_fields(accelerator)
     found = {name: int(str(leaves[name])) for name in _ARRAY_FIELDS}
     buffers = ("a_buffer", "b_buffer", "c_buffer", "work_buffer")
-    return found | {f"{name}.bytes": getattr(accelerator, name).bytes for name in buffers}
+    found |= {f"{name}.bytes": getattr(accelerator, name).bytes for name in buffers}
+    return found | {"bus bytes": bus_bytes(accelerator)}
 
 
-def area(accelerator: Accelerator, technology: str) -> Area:
-    """Estimate a machine's cells, without the memories and the link that a board build adds. Raises ValueError for a
-    technology that was not calibrated."""
-    if technology not in calibration():
+def area(accelerator: Accelerator, technology: str, known: Mapping[str, Any] | None = None) -> Area:
+    """Estimate a machine's cells, without the memories and the link that a board build adds. `known`: factors other than
+    those that are stored. Raises ValueError for a technology that was not calibrated."""
+    if known is None and technology not in calibration():
         raise ValueError(f"Technology must be one of {', '.join(calibration())}, not {technology!r}")
-    known = calibration()[technology]
+    factors_of = known if known is not None else calibration()[technology]
     parts: dict[str, Resources] = {}
-    for name, drivers_of in COMPONENTS.items():
-        drivers = drivers_of(accelerator)
-        factors = known["parts"][name].get(accelerator.pe.format) or known["parts"][name]["any"]
-        amounts = {
-            resource: sum(factor * drivers[driver] for driver, factor in factors[resource].items()) for resource in RESOURCES
-        }
-        count = instances(accelerator, name)
-        parts[name] = Resources(**{resource: round(amount * count) for resource, amount in amounts.items()})
-    total = Resources()
-    for part in parts.values():
-        total += part
-    fmax, spread = _fmax(accelerator, known)
+    for name, sizes_of in COMPONENTS.items():
+        count, factors = instances(accelerator, name), factors_of["parts"].get(_FACTORS_OF.get(name, name), {})
+        parts[name] = Resources(
+            **{
+                resource: round(cells(sizes, factors.get(resource, {})) * count)
+                for resource, sizes in sizes_of(accelerator, technology).items()
+            }
+        )
+    total = Resources(**{resource: sum(getattr(part, resource) for part in parts.values()) for resource in RESOURCES})
+    fmax, spread = _fmax(accelerator, factors_of)
     return Area(
         technology=technology,
         total=total,
         parts=parts,
         fmax_hz=fmax,
         fmax_spread=spread,
-        notes=tuple(_outside(accelerator, known["ranges"])),
+        notes=tuple(_outside(accelerator, factors_of["ranges"])),
     )
 
 
@@ -113,8 +119,8 @@ def _fmax(accelerator: Accelerator, known: Mapping[str, Any]) -> tuple[float, fl
         return 0.0, 0.0
     drivers = clock_drivers(accelerator.pe.group, accelerator.array.rows * accelerator.array.cols)
     period = sum(factor * drivers[name] for name, factor in array["period_ns"].items())
-    parts = COMPONENTS
-    there = [hz for name, hz in clock["parts"].items() if name not in parts or any(parts[name](accelerator).values())]
+    parts = {name: sizes(accelerator, "ecp5") for name, sizes in COMPONENTS.items()}
+    there = [hz for name, hz in clock["parts"].items() if name not in parts or any(parts[name]["lut"].values())]
     return 1e6 * min([1000 / period, *there]), array["spread"]
 
 

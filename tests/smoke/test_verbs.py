@@ -3,15 +3,17 @@
 import json
 import re
 import shlex
+import shutil
+import sqlite3
 import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from terminal import DSE, dse, write_space
+from terminal import DSE, dse, refused, write_space
 
 ROOT = Path(__file__).parents[2]
-VERBS = ("run", "sweep", "pareto", "report", "trace", "rtl", "check", "list", "show")
+VERBS = ("run", "explain", "sweep", "pareto", "report", "diff", "trace", "rtl", "check", "list", "show")
 
 
 def done(*arguments, cwd):
@@ -97,6 +99,68 @@ def test_a_point_of_a_sweep_runs_and_options_that_were_typed_override_it(swept):
     assert "pe.interleave" in done("show", "out#3", cwd=folder)
 
 
+def test_two_points_of_a_sweep_are_explained(swept):
+    folder, _ = swept
+    table = pd.read_csv(folder / "out" / "results.csv")
+    text = done("explain", "out#1", "out#3", cwd=folder)
+    assert text.startswith(f"B is {table['cycles'][1] / table['cycles'][3]:.2f}x faster (")
+    data = json.loads(done("explain", "out#1", "out#3", "--json", cwd=folder))
+    assert (data["a"]["key"], data["b"]["key"]) == (table["key"][1], table["key"][3])
+    assert data["settings"] == {"method": ["dense", "bdwp:2:8"]}
+    for parts in ("stages", "layers", "array"):
+        assert sum(part["change"] for part in data[parts]) == table["cycles"][3] - table["cycles"][1]
+    assert data["verdict"] in " ".join(text.split())
+
+
+def test_options_of_an_explanation_are_for_both_points_or_one(swept):
+    folder, _ = swept
+    typed = ("--batch", "2", "--set", "pe.interleave=2", "--set-b", "method=dense", "--set-b", "mapping.fuse=false")
+    data = json.loads(done("explain", "out#3", "out#3", *typed, "--json", cwd=folder))
+    assert data["settings"] == {"method": ["bdwp:2:8", "dense"], "mapping.fuse": [True, False]}
+    assert (data["a"]["batch"], data["b"]["batch"]) == (2, 2)
+    mixed = ("sat-vcu1525", "out#0", "resnet18-cifar", "--set-a", "pe.interleave=1")
+    assert json.loads(done("explain", *mixed, "--json", cwd=folder))["settings"] == {"pe.interleave": [1, 4]}
+
+
+def test_a_diff_says_in_its_exit_code_whether_anything_changed(swept):
+    folder, _ = swept
+    shutil.copytree(folder / "out", folder / "after")
+    same = done("diff", "out", "after", cwd=folder)
+    assert same.startswith("Nothing changed: 4 points, ")
+    with sqlite3.connect(folder / "after" / "store.sqlite") as db:
+        db.execute("UPDATE points SET latency_ms = 2 * latency_ms WHERE method = 'dense'")
+    db.close()
+    ran = dse("diff", "out", "after", cwd=folder)
+    assert (ran.returncode, ran.stderr) == (1, "")
+    assert re.search(r"latency_ms +2 +\+100% +\+100% +#[01] ", ran.stdout)
+    assert done("diff", "out", "after", "--columns", "cycles,macs", cwd=folder).startswith(
+        "Nothing changed: 4 points, 2 columns"
+    )
+    ran = dse("diff", "out/store.sqlite", "after", "--json", cwd=folder)
+    assert ran.returncode == 1
+    assert [change["column"] for change in json.loads(ran.stdout)["columns"]] == ["latency_ms"]
+
+
+def test_what_cannot_be_explained_or_compared(swept):
+    folder, _ = swept
+    said = ["Point B ('out#3') can't run 'resnet18-cifar': pe.group for pattern 2:8: needs 8, has 4"]
+    refused("explain", "out#1", "out#3", "--set", "pe.group=4", cwd=folder, saying=said)
+    refused("explain", "out#1", "out#4", cwd=folder, saying=["Point must be one of 0 to 3 of space 'small', not 4"])
+    refused("explain", "sat-vcu1525", "out#1", cwd=folder, saying=["Argument 'workload' must be a trace file or one of"])
+    refused("explain", "out#1", "out#2", "--set-b", "batch=x", cwd=folder, saying=["batch must be a positive integer, not 'x'"])
+    refused(
+        "explain", "out#1", "out#2", "--set-a", "method", cwd=folder, saying=["'--set' must be FIELD=VALUE", "not 'method'"]
+    )
+    refused("diff", "out", "nothing", cwd=folder, saying=["'nothing' must be the folder of a sweep or a store file"])
+    refused(
+        "diff", "out", "space.toml", cwd=folder, saying=["Store 'space.toml' must be a writable store: file is not a database"]
+    )
+    said = ["'--columns' must name columns of the results, not 'cycls'; did you mean 'cycles'?"]
+    refused("diff", "out", "out", "--columns", "cycls", cwd=folder, saying=said)
+    said = ["'--columns' must be names with commas between them, not 'cycles,'"]
+    refused("diff", "out", "out", "--columns", "cycles,", cwd=folder, saying=said)
+
+
 def test_a_sample_is_the_same_each_time(tmp_path):
     write_space(tmp_path, '"accelerator.pe.multiply_latency" = { start = 1, stop = 8, step = 1 }')
     for name in ("a", "b"):
@@ -154,6 +218,7 @@ def place(tmp_path_factory):
     (folder / "my_model.py").write_text(MODEL)
     write_space(folder, '"accelerator.array.rows" = { start = 1, stop = 60, step = 1 }', name="space.toml")
     done("sweep", "space.toml", "-o", "out/resnet18", "--limit", "1000", "-j", "1", "--points", "2", "--no-report", cwd=folder)
+    shutil.copytree(folder / "out" / "resnet18", folder / "out" / "before")
     return folder
 
 
