@@ -23,12 +23,14 @@ def log2(size: int) -> int:
 
 
 def check_lanes(accelerator: Accelerator) -> None:
-    """Raise ValueError unless the lanes and the widest group are powers of two, as sub-words are."""
+    """Raise ValueError unless the lanes and the widest group are powers of two, as sub-words are; no lanes are none."""
     checked = [("Pe", "group", accelerator.pe.group), ("Pruner", "lanes", accelerator.pruner.lanes)]
     checked += [("VectorUnit", "lanes", accelerator.vector.lanes)]
     if _updates(accelerator):
         checked += [("Updater", "lanes", accelerator.updater.lanes)]
     for thing, name, value in checked:
+        if value == 0:
+            raise ValueError(f"{thing} field {name!r} must be above 0 for the RTL where it has another of these engines, not 0")
         if value & (value - 1):
             raise ValueError(f"{thing} field {name!r} must be a power of two for the RTL, not {value!r}")
 

@@ -169,6 +169,9 @@ def test_bad_machines():
         rtl.prune_engine.PruneEngine(machine("int8", 4, (3, 2, 2), 4, 1))
     with pytest.raises(ValueError, match="VectorUnit field 'lanes' must be a power of two for the RTL, not 6"):
         rtl.work_engines.VectorEngine(machine("int8", 4, (2, 2, 6), 4, 1))
+    message = "Pruner field 'lanes' must be above 0 for the RTL where it has another of these engines, not 0"
+    with pytest.raises(ValueError, match=message):
+        rtl.work_engines.VectorEngine(machine("int8", 4, (0, 2, 2), 4, 1))
 
 
 # name: (engine, right text, wrong text)
