@@ -4,7 +4,7 @@ FPGA block memories with two ports show something else than the old word then. W
 meaning by comparators and a copy of the written word for each memory. `tests/machine/test_collisions.py` holds the users to it.
 """
 
-# pyright: basic
+# pyright: basic, reportArgumentType=false, reportCallIssue=false
 
 from amaranth.hdl import ShapeLike
 from amaranth.lib import memory
