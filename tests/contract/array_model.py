@@ -232,6 +232,7 @@ class Surroundings:
             if write:
                 self._sum(i, write)
                 job, at = self._where(write)
+                assert all(place < size for place, size in zip(at, job.c.shape, strict=True)), (job.what, write)
                 job.c[at] = write["sum"]
                 job.written[at] += 1
                 job.last_write = self.cycle
