@@ -50,7 +50,6 @@ FAULTS = {
     "the last beat is full": ("Mux(final, head.last_byte[: self._byte_bits] + 1, self.bus)", "Mux(final, self.bus, self.bus)"),
     "shows all beats": ("comes & mine & holds", "comes & mine"),
     "errors are forgotten": ("error | seen", "seen"),
-    "the port stays held in reset": ("owner = Signal(len(CHANNELS))", "owner = Signal(len(CHANNELS), reset_less=True)"),
     "the hold goes on in reset": ("held = Signal()", "held = Signal(reset_less=True)"),
     "beats stay counted in reset": ('name=f"{name}_beat")', 'name=f"{name}_beat", reset_less=True)'),
     "bursts stay counted in reset": ("Signal(range(self.limit + 1))", "Signal(range(self.limit + 1), reset_less=True)"),
