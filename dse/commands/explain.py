@@ -6,7 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-from dse.commands.options import Batch, Fit, Method, Set, out, positive, settings_from, status, typed
+from dse.commands.options import (
+    AsJson,
+    Batch,
+    DataflowOption,
+    Fit,
+    Method,
+    Set,
+    WorkloadArg,
+    out,
+    positive,
+    settings_from,
+    status,
+    typed,
+)
 from dse.config import ConfigError, parse_value
 from dse.evaluate import Run, evaluate
 from dse.explain import explain
@@ -25,17 +38,15 @@ def explain_command(
     context: typer.Context,
     a: Annotated[str, typer.Argument(metavar="A", help="A preset, a .toml file, or a point of a sweep: `out/sweep#117`.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Likewise: the point to compare with A.")],
-    workload: Annotated[
-        str, typer.Argument(help="A shipped trace (`dse list`) or a trace file; not needed for `FOLDER#N`.")
-    ] = "",
+    workload: WorkloadArg = "",
     method: Method = "dense",
     batch: Batch = 1,
-    dataflow: Annotated[str, typer.Option(help="best, os, ws or is.")] = "best",
+    dataflow: DataflowOption = "best",
     changes: Set = None,
     changes_a: Annotated[list[str] | None, typer.Option("--set-a", help=_ONE.format("A"))] = None,
     changes_b: Annotated[list[str] | None, typer.Option("--set-b", help=_ONE.format("B"))] = None,
     fit: Fit = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON on standard output.")] = False,
+    as_json: AsJson = False,
     top: Annotated[int, typer.Option(parser=positive, metavar="N", help="Rows of the tables of layers and settings.")] = 10,
     everything: Annotated[bool, typer.Option("--all", help="All layers and settings.")] = False,
 ) -> None:

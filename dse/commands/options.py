@@ -17,10 +17,13 @@ from workloads.zoo import zoo_names
 
 __all__ = [
     "AcceleratorArg",
+    "AsJson",
     "Batch",
+    "DataflowOption",
     "Fit",
     "Method",
     "Set",
+    "WorkloadArg",
     "accelerator_of",
     "check_writable",
     "err",
@@ -66,6 +69,9 @@ Fit = Annotated[
     str, typer.Option(help="A device that the machine must fit, by estimate: `ecp5-85k`, `xcvu9p`, ...; see `dse list`.")
 ]
 Batch = Annotated[int, typer.Option(parser=positive, metavar="N", help="Images (sequences) per step.")]
+WorkloadArg = Annotated[str, typer.Argument(help="A shipped trace (`dse list`) or a trace file; not needed for `FOLDER#N`.")]
+DataflowOption = Annotated[str, typer.Option(help="best, os, ws or is.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Everything as JSON on standard output.")]
 AcceleratorArg = Annotated[str, typer.Argument(help="A preset, a .toml file, or a point of a sweep: `out/sweep#117`.")]
 
 

@@ -8,10 +8,13 @@ import typer
 
 from dse.commands.options import (
     AcceleratorArg,
+    AsJson,
     Batch,
+    DataflowOption,
     Fit,
     Method,
     Set,
+    WorkloadArg,
     check_writable,
     out,
     positive,
@@ -32,16 +35,14 @@ __all__ = ["run_command"]
 def run_command(
     context: typer.Context,
     accelerator: AcceleratorArg,
-    workload: Annotated[
-        str, typer.Argument(help="A shipped trace (`dse list`) or a trace file; not needed for `FOLDER#N`.")
-    ] = "",
+    workload: WorkloadArg = "",
     method: Method = "dense",
     batch: Batch = 1,
-    dataflow: Annotated[str, typer.Option(help="best, os, ws or is.")] = "best",
+    dataflow: DataflowOption = "best",
     changes: Set = None,
     fit: Fit = "",
     fidelity: Annotated[str, typer.Option(help="event: every command on the event-driven machine.")] = "event",
-    as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON on standard output.")] = False,
+    as_json: AsJson = False,
     top: Annotated[int, typer.Option(parser=positive, metavar="N", help="Rows of the operation table.")] = 25,
     everything: Annotated[bool, typer.Option("--all", help="All operations.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write the operation table here.")] = None,
