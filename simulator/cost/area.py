@@ -95,7 +95,7 @@ def area(accelerator: Accelerator, technology: str, known: Mapping[str, Any] | N
             }
         )
     total = Resources(**{resource: sum(getattr(part, resource) for part in parts.values()) for resource in RESOURCES})
-    fmax, spread = _fmax(accelerator, factors_of)
+    fmax, spread = _fmax(accelerator, factors_of, parts)
     return Area(
         technology=technology,
         total=total,
@@ -111,7 +111,7 @@ def clock_drivers(group: int, pes: int) -> dict[str, float]:
     return {"one": 1.0, "group": (group - 1).bit_length(), "size": pes**0.5}
 
 
-def _fmax(accelerator: Accelerator, known: Mapping[str, Any]) -> tuple[float, float]:
+def _fmax(accelerator: Accelerator, known: Mapping[str, Any], parts: Mapping[str, Resources]) -> tuple[float, float]:
     """The slowest of the array, by its fit, and of the other parts that the machine has."""
     clock = known.get("clock", {})
     array = clock.get("array", {}).get(accelerator.pe.format)
@@ -119,8 +119,7 @@ def _fmax(accelerator: Accelerator, known: Mapping[str, Any]) -> tuple[float, fl
         return 0.0, 0.0
     drivers = clock_drivers(accelerator.pe.group, accelerator.array.rows * accelerator.array.cols)
     period = sum(factor * drivers[name] for name, factor in array["period_ns"].items())
-    parts = {name: sizes(accelerator, "ecp5") for name, sizes in COMPONENTS.items()}
-    there = [hz for name, hz in clock["parts"].items() if name not in parts or any(parts[name]["lut"].values())]
+    there = [hz for name, hz in clock["parts"].items() if name not in parts or parts[name].lut]
     return 1e6 * min([1000 / period, *there]), array["spread"]
 
 

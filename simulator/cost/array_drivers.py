@@ -3,15 +3,11 @@
 from simulator.arch import Accelerator, Dataflow, Pe, ceil_div
 from simulator.cost.array_actions import entry_bits, operand_bus_bits
 from simulator.cost.memory_cells import Cells, register_file
-from simulator.cost.sizes import Sizes
+from simulator.cost.sizes import Sizes, bits_below
 from simulator.cost.work_drivers import has_engines, updater_lanes
 from simulator.layout import bus_bytes, operand_words, result_places, result_words, word_elements
 
 __all__ = ["array", "control", "pe"]
-
-
-def _bits(count: int) -> int:
-    return (count - 1).bit_length()
 
 
 def _flows(a: Accelerator) -> tuple[bool, bool]:
@@ -30,7 +26,7 @@ def _longest_hop(a: Accelerator) -> int:
 def _sums(spec: Pe, streams: bool, holds: bool, technology: str) -> tuple[Cells, int, int]:
     """Accumulators of a PE: their memory, registers for a sum, choices between two sums."""
     wide, late = spec.number.accumulator_bits, spec.interleave > spec.accumulate_latency
-    slots, registers, choices = 1 << max(1, _bits(spec.interleave)), 0, 1
+    slots, registers, choices = 1 << max(1, bits_below(spec.interleave)), 0, 1
     tables = 0
     if spec.interleave == spec.accumulate_latency == 1 and streams:
         registers += 1
@@ -53,7 +49,7 @@ def pe(a: Accelerator, technology: str) -> Sizes:
     bits, wide, width, lanes = spec.number.operand_bits, spec.number.accumulator_bits, max(spec.group, spec.lanes), spec.lanes
     index = entry_bits(spec) - bits
     selects = spec.group > 1
-    held = register_file(technology, entry_bits(spec), 2 << (max(1, _bits(spec.registers)) if selects else 0))
+    held = register_file(technology, entry_bits(spec), 2 << (max(1, bits_below(spec.registers)) if selects else 0))
     sums, registers, choices = _sums(spec, streams, holds, technology)
     buses = 1 + int(streams)
     stages = max(0, spec.accumulate_latency - 1)
@@ -76,7 +72,7 @@ def pe(a: Accelerator, technology: str) -> Sizes:
         },
         "ff": {
             "one": 5,
-            "fields": (4 + _bits(spec.interleave)) * (spec.latency + spec.accumulate_latency),
+            "fields": (4 + bits_below(spec.interleave)) * (spec.latency + spec.accumulate_latency),
             f"multiply_stages {form}": lanes * spec.multiply_latency * (2 if whole else 25),
             f"add {adder}": wide * lanes,
             f"add_stages {adder}": lanes * stages * 40,
@@ -93,17 +89,17 @@ def array(a: Accelerator, technology: str) -> Sizes:
     spec, rows, cols = a.pe, a.array.rows, a.array.cols
     streams, holds = _flows(a)
     wide, bus, entry = spec.number.accumulator_bits, operand_bus_bits(spec), entry_bits(spec)
-    slot, register = max(1, _bits(spec.interleave)), max(1, _bits(spec.registers))
+    slot, register = max(1, bits_below(spec.interleave)), max(1, bits_below(spec.registers))
     several = len(a.array.dataflows) > 1
-    at = max(_bits(word_elements(a)) + max(1, _bits(operand_words(a, side))) for side in ("a", "b"))
-    place = max(1, _bits(result_places(a))) + max(1, _bits(result_words(a))) + 1
+    at = max(bits_below(word_elements(a)) + max(1, bits_below(operand_words(a, side))) for side in ("a", "b"))
+    place = max(1, bits_below(result_places(a))) + max(1, bits_below(result_words(a))) + 1
     hop = _longest_hop(a)
-    depth = 1 << max(1, _bits(hop))
-    pointer = max(1, _bits(hop))
+    depth = 1 << max(1, bits_below(hop))
+    pointer = max(1, bits_below(hop))
     rings = holds and rows > 1 and hop > 1
     left = min(16, (rows * max(spec.group, spec.lanes)).bit_length())
     field = 5 + spec.lanes + slot + holds * (6 + 2 * register)
-    bundle = field + left + at + place + _bits(spec.group + 1) + 8
+    bundle = field + left + at + place + bits_below(spec.group + 1) + 8
     words = register_file(technology, entry, depth)
     lines = register_file(technology, bundle, depth)
     below = rows - 1
@@ -114,7 +110,7 @@ def array(a: Accelerator, technology: str) -> Sizes:
             "streams": 300 * streams,
             "several": 150 * several,
             "addresses": 6 * at + 6 * place,
-            "groups": 60 * _bits(spec.group),
+            "groups": 60 * bits_below(spec.group),
             "lanes": 20 * spec.lanes,
             "rows": 20 * rows,
             "cols": 12 * cols,
@@ -132,16 +128,17 @@ def array(a: Accelerator, technology: str) -> Sizes:
             "resident": 200 * holds,
             "streams": 100 * streams,
             "addresses": 6 * at + 6 * place,
-            "groups": 10 * _bits(spec.group),
+            "groups": 10 * bits_below(spec.group),
             "operands": rows * (cols - 1) * bus + streams * below * cols * bus,
             "fields": rows * cols * field,
             "words": holds * below * cols * (2 * pointer if rings else entry),
             "bundles": below * (2 * pointer if rings else bundle),
             "drained": streams * cols * wide * (below + max(0, rows - 2)),
-            "turns": streams * (rows * cols * (slot + 3) + rows * (2 * _bits(rows) + slot + 4)),
-            "results": cols * (place + _bits(cols + 1) + 2),
-            "late": spec.latency * (holds * (place + _bits(cols + 1) + 3) + streams * (place + 2 * _bits(rows + 1) + slot + 4)),
-            "columns": cols * (at + 4) + cols * (place + slot + 4 + _bits(rows + 1)),
+            "turns": streams * (rows * cols * (slot + 3) + rows * (2 * bits_below(rows) + slot + 4)),
+            "results": cols * (place + bits_below(cols + 1) + 2),
+            "late": spec.latency
+            * (holds * (place + bits_below(cols + 1) + 3) + streams * (place + 2 * bits_below(rows + 1) + slot + 4)),
+            "columns": cols * (at + 4) + cols * (place + slot + 4 + bits_below(rows + 1)),
             "interleaved": 120 * streams * (spec.interleave > 1),
             "done": rows + cols + spec.latency + streams * rows * spec.interleave,
         },
@@ -171,18 +168,18 @@ def control(a: Accelerator, technology: str) -> Sizes:  # noqa: ARG001
             "updates": 800 * updates,
             "adam": 200 * updates * adam,
             "queues": 2 * frames * (110 + 24 * frames) * (queues - 1),
-            "depth": 8 * frames * _bits(a.sequencer.queue_depth),
+            "depth": 8 * frames * bits_below(a.sequencer.queue_depth),
             "bus": 8 * bus * 6,
             "operands": (a.array.rows + a.array.cols) * operand_bus_bits(a.pe) * (Dataflow.IS in a.array.dataflows),
             "counts": 100 * counts,
-            "groups": 50 * _bits(a.pe.group),
+            "groups": 50 * bits_below(a.pe.group),
         },
         "ff": {
             "one": 1800,
             "trains": 600 * trains,
             "updates": 200 * updates,
             "adam": 160 * updates * adam,
-            "depth": 4 * frames * _bits(a.sequencer.queue_depth),
+            "depth": 4 * frames * bits_below(a.sequencer.queue_depth),
             "bus": 8 * bus * 2,
             "counts": 40 * counts,
         },

@@ -11,7 +11,7 @@ from typing import Literal
 from simulator.arch import Accelerator, Dataflow
 from simulator.cost.array_actions import entry_bits
 from simulator.cost.memory_cells import memory_cells
-from simulator.cost.sizes import Sizes, memory_sizes
+from simulator.cost.sizes import Sizes, bits_below, memory_sizes
 from simulator.layout import (
     bus_bytes,
     bus_elements,
@@ -47,11 +47,11 @@ def operand_buffer(side: Literal["a", "b"]) -> Callable[[Accelerator, str], Size
         several = Dataflow.IS in a.array.dataflows
         entry, bits = entry_bits(pe), pe.number.operand_bits
         slots, words = (a.a_buffer if side == "a" else a.b_buffer).slots, operand_words(a, side)
-        place, word, lane = _bits(width), max(1, _bits(words)), _bits(beat)
+        place, word, lane = bits_below(width), max(1, bits_below(words)), bits_below(beat)
         at = place + word
-        bank, rounds, extra = _bits(operand_banks(a)), _rounds(a), _bits(pe.group) + 1
+        bank, rounds, extra = bits_below(operand_banks(a)), _rounds(a), bits_below(pe.group) + 1
         least = (2 * bus_bytes(a)).bit_length()
-        longest = bits + _bits(pe.group)
+        longest = bits + bits_below(pe.group)
         runs = _runs(a)
         aligned = beat <= min(a.array.rows, a.array.cols)
         halves = aligned and 2 * max(beat, pe.lanes) <= width
@@ -70,9 +70,9 @@ def operand_buffer(side: Literal["a", "b"]) -> Callable[[Accelerator, str], Size
                 "marks": (beat + width) * (place + 1) + beat * log2(2 * beat) * (lane + place + 1),
                 "origins": 2 * beat * at * (rounds + 2),
                 "ahead": 4 * (beat + 1) * (place + bank + at),
-                "banks_of": beat * (min(beat, _FEW) + 1) / 2 * (bank + _bits(rounds + 1)),
+                "banks_of": beat * (min(beat, _FEW) + 1) / 2 * (bank + bits_below(rounds + 1)),
                 "least": beat * least * extra,
-                "unpack": 8 * bus_bytes(a) * _bits(longest) + beat * entry * (extra - 1),
+                "unpack": 8 * bus_bytes(a) * bits_below(longest) + beat * entry * (extra - 1),
                 "runs": banks * runs * (beat - 1) * per_run,
                 "lanes": banks * runs * beat * (2 * lane + (at - lane if not halves else place - lane)) + banks * width,
                 "more_runs": 3 * banks * (runs - 1) * beat * (at - lane),
@@ -83,7 +83,7 @@ def operand_buffer(side: Literal["a", "b"]) -> Callable[[Accelerator, str], Size
             },
             "ff": {
                 "one": 120,
-                "entries": beat * (bank + _bits(rounds + 1) + at + least),
+                "entries": beat * (bank + bits_below(rounds + 1) + at + least),
                 "address": at,
                 "points": place + bank + longest,
                 "banks": banks * place + a.array.rows + several * a.array.cols,
@@ -101,11 +101,6 @@ def _banks_read(a: Accelerator, side: Literal["a", "b"]) -> int:
     if Dataflow.IS in a.array.dataflows:
         return operand_banks(a)
     return a.array.rows if side == "a" else a.array.cols
-
-
-def _bits(count: int) -> int:
-    """Bits of the numbers below `count`."""
-    return (count - 1).bit_length()
 
 
 def _rounds(a: Accelerator) -> int:
@@ -133,7 +128,7 @@ def result_buffer(a: Accelerator, technology: str) -> Sizes:
     """Of the c buffer."""
     cols, places, slots, words = a.array.cols, result_places(a), a.c_buffer.slots, result_words(a)
     pe, wide = a.pe, a.pe.number.accumulator_bits
-    word, turns, column = max(1, _bits(words)), _bits(places), _bits(cols)
+    word, turns, column = max(1, bits_below(words)), bits_below(places), bits_below(cols)
     memories = slots * cols * places
     seen = pe.multiply_latency == 0 and pe.lanes == 1  # a sum may be asked for in the cycle in which it is written
     cells = memory_cells(technology, wide, 1, words)
@@ -157,7 +152,7 @@ def result_buffer(a: Accelerator, technology: str) -> Sizes:
         "ff": {
             "one": 90,
             "beat": places * wide + 8 * bus_bytes(a),
-            "columns": cols * (_bits(slots) + max(1, turns)),
+            "columns": cols * (bits_below(slots) + max(1, turns)),
             "about": column + turns,
             "address": word,
             **kept["ff"],

@@ -5,13 +5,18 @@ from typing import TypeAlias
 
 from simulator.cost.memory_cells import Cells
 
-__all__ = ["EXACT", "Sizes", "memory_sizes"]
+__all__ = ["EXACT", "Sizes", "bits_below", "memory_sizes"]
 
 Sizes: TypeAlias = Mapping[str, Mapping[str, float]]
 """Amounts by resource (lut, ff, dsp, bram) and driver."""
 
 EXACT = frozenset({"tables", "blocks", "multipliers"})
 """Drivers that are cells: they are counted, not fitted."""
+
+
+def bits_below(count: int) -> int:
+    """Bits of the numbers below `count`."""
+    return (count - 1).bit_length()
 
 
 def memory_sizes(cells: Cells, count: int, writes: int, address: int, *, turns: bool) -> dict[str, dict[str, float]]:

@@ -5,7 +5,7 @@ Users of the planes take aligned sub-words, each of its own width (`rtl.work_por
 
 from simulator.arch import Accelerator
 from simulator.cost.memory_cells import memory_cells
-from simulator.cost.sizes import Sizes, memory_sizes
+from simulator.cost.sizes import Sizes, bits_below, memory_sizes
 from simulator.encoding import PLANES
 from simulator.layout import bus_bytes, bus_elements, plane_bytes, plane_word_bytes
 
@@ -22,10 +22,6 @@ def has_engines(a: Accelerator) -> bool:
 def updater_lanes(a: Accelerator) -> int:
     """An int8 machine has none: its gradients have no FP32 update."""
     return 0 if a.pe.format == "int8" else a.updater.lanes
-
-
-def _bits(count: int) -> int:
-    return (count - 1).bit_length()
 
 
 def _odd(factor: int) -> float:
@@ -57,7 +53,7 @@ def work_buffer(a: Accelerator, technology: str) -> Sizes:
         return _NOTHING
     word, bus, planes = plane_word_bytes(a), bus_bytes(a), PLANES * a.work_buffer.slots
     words = plane_bytes(a) // word
-    address, index = max(1, _bits(words)), _bits(a.pe.group)
+    address, index = max(1, bits_below(words)), bits_below(a.pe.group)
     readers, writers = _users(a)
     bits, item, entries = 8 * word, 8 + index, bus_elements(a)
     cells = memory_cells(technology, 8, word, words)
@@ -74,9 +70,9 @@ def work_buffer(a: Accelerator, technology: str) -> Sizes:
             "decoded": planes * (len(readers) + len(writers)) * 2,
             "shown": 0.7 * planes * shown,
             "parts": sum(8 * width * (word // width - 1) for width in readers.values() if width),
-            "gathered": 3 * width * _bits(bus + 1),
+            "gathered": 3 * width * bits_below(bus + 1),
             "packed": 8 * bus * index + width,
-            "joined": 2 * 8 * bus * _bits(8 * bus),
+            "joined": 2 * 8 * bus * bits_below(8 * bus),
             "sizes": 12 * plane_bytes(a).bit_length(),
             **kept["lut"],
         },
@@ -97,12 +93,12 @@ def prune(a: Accelerator, technology: str) -> Sizes:  # noqa: ARG001
     lanes, group, bits, later = a.pruner.lanes, a.pe.group, a.pe.number.operand_bits, a.pruner.latency - 1
     if not lanes:
         return _NOTHING
-    index = max(1, _bits(group))
+    index = max(1, bits_below(group))
     entry, slots = bits + index, lanes * group
     return {
         "lut": {
             "one": 300,
-            "sizes": 70 * _bits(group),
+            "sizes": 70 * bits_below(group),
             "compared": 1.2 * slots * bits,
             "moved": 1.3 * slots * (entry + index),
             "ranked": slots * 5 * index + lanes * group,
@@ -110,12 +106,12 @@ def prune(a: Accelerator, technology: str) -> Sizes:  # noqa: ARG001
             "turned": 4 * slots * bits,
             "held": slots * entry,
             "chosen": 1.2 * lanes * (slots - 1) * entry,
-            "places": 10 * lanes * (index + _bits(lanes)),
+            "places": 10 * lanes * (index + bits_below(lanes)),
             "table": lanes * group,
         },
         "ff": {
             "one": 200,
-            "sizes": 12 * _bits(group),
+            "sizes": 12 * bits_below(group),
             "slots": slots * (entry + index),
             "turned": 2 * slots * bits,
             "held": slots * entry,
