@@ -27,7 +27,7 @@ $(VENV)/.installed-core: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed-core
 	$(BIN)/pip install --quiet torch==2.13.0
-	$(BIN)/pip install --quiet --editable '.[torch,rtl,fpga,board,studies,dev]'
+	$(BIN)/pip install --quiet --editable '.[torch,rtl,fpga,board,studies,search,dist,dev]'
 	touch $@
 
 # What pip can't bring: a browser, in which the report is tested, and a C++ compiler, for the simulated RTL. Debian's packages, where
@@ -65,6 +65,7 @@ studies: $(VENV)/.installed-dev
 	$(BIN)/python -m reports.studies.sat_speedup
 	$(BIN)/python -m reports.studies.rtl_training
 	$(BIN)/python -m reports.studies.fpga
+	$(BIN)/python -m reports.studies.search
 
 calibrate: $(VENV)/.installed-dev
 	$(BIN)/python -m reports.synthesis

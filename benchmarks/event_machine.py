@@ -7,22 +7,16 @@ compiling and simulating, without the imports.
 """
 
 import json
-import os
 import resource
-import subprocess
 import sys
-import venv
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.peers import measured, scalesim
 from workloads.gemm import Gemm, Stage
 from workloads.zoo import load_workload_trace
-
-_PEER = ("scalesim==3.0.0", "numpy<2.4")  # 3.0.0 fails with numpy 2.4: SCALE-Sim issue 160
-_FOLDER = Path("out/benchmarks")
 
 _OURS = """
 import json, time
@@ -33,61 +27,6 @@ step = time.process_time() - start
 print(json.dumps({{"cycles": run.result.cycles, "commands": run.result.counters.commands, "step": step}}))
 """
 
-_THEIRS = """
-from scalesim.scale_sim import scalesim
-tool = scalesim(save_disk_space=True, verbose=False, config="peer.cfg", topology="peer.csv", layout="peer_layout.csv",
-                input_type_gemm=True)
-tool.run_scale(top_path="peer_out")
-"""
-
-_CONFIG = """[general]
-run_name = peer
-
-[architecture_presets]
-ArrayHeight: 32
-ArrayWidth: 32
-IfmapSramSzkB: 64
-FilterSramSzkB: 64
-OfmapSramSzkB: 64
-IfmapOffset: 0
-FilterOffset: 10000000
-OfmapOffset: 20000000
-Bandwidth: 10
-Dataflow: ws
-ReadRequestBuffer: 32
-WriteRequestBuffer: 32
-
-[layout]
-IfmapCustomLayout: False
-FilterCustomLayout: False
-IfmapSRAMBankBandwidth: 10
-IfmapSRAMBankNum: 10
-IfmapSRAMBankPort: 2
-FilterSRAMBankBandwidth: 10
-FilterSRAMBankNum: 10
-FilterSRAMBankPort: 2
-
-[sparsity]
-SparsitySupport: false
-SparseRep: ellpack_block
-OptimizedMapping: false
-BlockSize: 8
-RandomNumberGeneratorSeed: 40
-
-[run_presets]
-InterfaceBandwidth: CALC
-UseRamulatorTrace: False
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a child process took."""
-
-    cpu_seconds: float
-    peak_mib: float
-    output: str
-
 
 def main() -> None:
     console = Console(width=140)
@@ -95,7 +34,7 @@ def main() -> None:
         method: measured([sys.executable, "-c", _OURS.format(method=method)], Path.cwd()) for method in ("dense", "bdwp:2:8")
     }
     with console.status("SCALE-Sim on the forward pass (about eight minutes)"):
-        theirs = scalesim()
+        theirs = scalesim(forward_gemms())
     table = Table(title="ResNet-18, batch 1, 224x224, 32x32 array", title_justify="left")
     for name in ("what", "CPU s, process", "CPU s, step", "peak MiB", "SCALE-Sim's CPU / this process's"):
         table.add_column(name, justify="left" if name == "what" else "right")
@@ -109,33 +48,9 @@ def main() -> None:
     console.print(table)
 
 
-def scalesim() -> Cost:
-    """SCALE-Sim on the forward GEMMs of the same trace, each of them, as it has no memory of equal layers."""
-    _FOLDER.mkdir(parents=True, exist_ok=True)
-    python = _FOLDER / "peer" / "bin" / "python"
-    if not python.exists():
-        venv.create(_FOLDER / "peer", with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *_PEER], check=True)
-    gemms = [op for op in load_workload_trace("resnet18").bind(1).ops if isinstance(op, Gemm) and op.stage is Stage.FF]
-    rows = [f"{gemm.layer.replace('.', '_')},{gemm.m},{gemm.n},{gemm.k}," for gemm in gemms]
-    (_FOLDER / "peer.csv").write_text("\n".join(["Layer,M,N,K,", *rows]) + "\n")
-    layout = ["Layer," + ",".join(["dim"] * 14) + ","]
-    layout += [f"{gemm.layer.replace('.', '_')}," + ",".join(["1"] * 14) + "," for gemm in gemms]
-    (_FOLDER / "peer_layout.csv").write_text("\n".join(layout) + "\n")
-    (_FOLDER / "peer.cfg").write_text(_CONFIG)
-    return measured([str(python.absolute()), "-c", _THEIRS], _FOLDER)
-
-
-def measured(command: list[str], folder: Path) -> Cost:
-    """Run a child to its end. Raises CalledProcessError where it fails."""
-    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    child = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=os.environ | single)
-    assert child.stdout is not None
-    output = child.stdout.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    if os.waitstatus_to_exitcode(status):
-        raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), command)
-    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output)
+def forward_gemms() -> list[Gemm]:
+    """Of one image, from the same trace."""
+    return [op for op in load_workload_trace("resnet18").bind(1).ops if isinstance(op, Gemm) and op.stage is Stage.FF]
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ Each tensor has a plane of its own (an eighth of the slot), and no chunk's part 
 memory and are whole groups of what is pruned, as far as a plane has room for that.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from math import gcd, lcm
 
 from simulator.arch import Accelerator, ceil_div
@@ -27,6 +29,7 @@ __all__ = [
     "Move",
     "chunk_count",
     "chunks_of",
+    "equal_chunks",
     "packed_planes",
 ]
 
@@ -66,19 +69,54 @@ def packed_planes(copy: int) -> tuple[int, int]:
 
 
 def chunks_of(
-    op: Vector | Prune | Update, accelerator: Accelerator, *, pregenerate: bool, row_elements: int = 0
+    op: Vector | Prune | Update,
+    accelerator: Accelerator,
+    *,
+    pregenerate: bool,
+    row_elements: int = 0,
+    numbers: Iterable[int] | None = None,
 ) -> Iterator[Chunk]:
-    """The chunks of an operation.
+    """The chunks of an operation; some of them, by their numbers, where these are given.
 
     `row_elements` are those of a row of the weight, or of a tensor that is pruned down its rows; 0 where not known, or along.
     """
+    if numbers is None:
+        numbers = range(chunk_count(op, accelerator, pregenerate=pregenerate, row_elements=row_elements))
     match op:
         case Vector():
-            return _vector(op, accelerator)
+            return _vector(op, accelerator, numbers)
         case Prune():
-            return _prune(op, accelerator, row_elements)
+            return _prune(op, accelerator, row_elements, numbers)
         case Update():
-            return _update(op, accelerator, pregenerate, row_elements)
+            return _update(op, accelerator, pregenerate, row_elements, numbers)
+
+
+def equal_chunks(
+    op: Vector | Prune | Update, accelerator: Accelerator, *, pregenerate: bool, row_elements: int = 0
+) -> list[tuple[Chunk, int]]:
+    """The distinct chunks of an operation, and how often each occurs. Most are looked at only where they may differ."""
+    count = chunk_count(op, accelerator, pregenerate=pregenerate, row_elements=row_elements)
+    ends, work, total, share = {0, count - 1, count}, 0, 1, 1
+    match op:
+        case Vector():  # where a small tensor's parts end or begin
+            shares, sizes = _vector_shares(op, accelerator), [tensor.elements for tensor in (*op.reads, *op.writes)]
+            parts = list(map(ceil_div, sizes, shares))
+            ends |= {end for each in parts[: len(op.reads)] for end in (each - 1, each)}
+            ends |= {count - each for each in parts[len(op.reads) :]}
+            _, total, share = max(zip(parts, sizes, shares, strict=True), default=(1, 1, 1))
+            work = op.work // op.passes if op.work % op.passes == 0 else -1
+        case Update():
+            work, total, share = op.mask_search, op.elements, _update_share(op, accelerator, pregenerate, row_elements)
+        case Prune():
+            pass
+    if work < 0 or work * share % total:  # the vector unit's work differs from chunk to chunk
+        ends |= {*range(count)}
+    *starts, _ = firsts = sorted(ends)
+    found = Counter[Chunk]()
+    chunks = chunks_of(op, accelerator, pregenerate=pregenerate, row_elements=row_elements, numbers=starts)
+    for chunk, (start, stop) in zip(chunks, pairwise(firsts), strict=True):
+        found[chunk] += stop - start
+    return list(found.items())
 
 
 def chunk_count(op: Vector | Prune | Update, accelerator: Accelerator, *, pregenerate: bool, row_elements: int = 0) -> int:
@@ -126,8 +164,9 @@ def _part(work: int, start: int, stop: int, total: int) -> int:
     return work * stop // total - work * start // total
 
 
-def _sizes(elements: int, share: int) -> list[int]:
-    return [min(share, elements - start) for start in range(0, elements, share)]
+def _size(elements: int, share: int, number: int) -> int:
+    """Elements of a chunk, by its number; none below 1 behind the last."""
+    return min(share, elements - number * share)
 
 
 def _packed(elements: int, pattern: NM, copy: int, accelerator: Accelerator, row: int = 0, *, across: bool = False) -> Move:
@@ -152,27 +191,29 @@ def _vector_shares(op: Vector, accelerator: Accelerator) -> list[int]:
     return [max(1, _even(size, parts, unit) if parts > 1 else size) for size in sizes]
 
 
-def _vector(op: Vector, accelerator: Accelerator) -> Iterator[Chunk]:
+def _vector(op: Vector, accelerator: Accelerator, numbers: Iterable[int]) -> Iterator[Chunk]:
     """What is smaller than a share for each chunk is read with the first chunks and written with the last, so that what the
     last one stores follows all of the work."""
     bits, shares = accelerator.pe.number.result_bits, _vector_shares(op, accelerator)
-    parts = [_sizes(tensor.elements, share) for tensor, share in zip((*op.reads, *op.writes), shares, strict=True)]
-    reads, writes = list(enumerate(parts))[: len(op.reads)], list(enumerate(parts))[len(op.reads) :]
-    longest = max(parts, key=lambda each: (len(each), sum(each)), default=[]) or [1]
-    passes = op.passes if len(longest) > 1 else 1
-    total, done = sum(longest), 0
-    for number, elements in enumerate(longest):
-        after = len(longest) - 1 - number
+    sizes = [tensor.elements for tensor in (*op.reads, *op.writes)]
+    parts = [ceil_div(size, share) for size, share in zip(sizes, shares, strict=True)]
+    tensors = list(enumerate(zip(sizes, shares, parts, strict=True)))
+    reads, writes = tensors[: len(op.reads)], tensors[len(op.reads) :]
+    count, total, share = max(((part, size, share) for _, (size, share, part) in tensors), default=(1, 1, 1))
+    passes = op.passes if count > 1 else 1
+    for number in numbers:
+        elements, done, after = _size(total, share, number), number * share, count - 1 - number
         of_passes = [_part(op.work, each, each + 1, passes) for each in range(passes)]
+
+        def move(plane: int, size: int, share: int, at: int) -> Move:
+            return Move(plane=plane % PLANES, bytes=_bytes(_size(size, share, at), bits))
+
         yield Chunk(
             elements=elements,
             work=tuple(_part(work, done, done + elements, total) for work in of_passes),
-            reads=tuple(Move(plane=i % PLANES, bytes=_bytes(each[number], bits)) for i, each in reads if number < len(each)),
-            writes=tuple(
-                Move(plane=i % PLANES, bytes=_bytes(each[-1 - after], bits)) for i, each in writes if after < len(each)
-            ),
+            reads=tuple(move(i, size, share, number) for i, (size, share, parts) in reads if number < parts),
+            writes=tuple(move(i, size, share, parts - 1 - after) for i, (size, share, parts) in writes if after < parts),
         )
-        done += elements
 
 
 def _prune_share(op: Prune, accelerator: Accelerator, row_elements: int) -> int:
@@ -181,9 +222,10 @@ def _prune_share(op: Prune, accelerator: Accelerator, row_elements: int) -> int:
     return _share(op.source.elements, _fit(bits, accelerator), lcm(aligned, group * max(1, row_elements)), aligned, group)
 
 
-def _prune(op: Prune, accelerator: Accelerator, row_elements: int) -> Iterator[Chunk]:
-    bits = accelerator.pe.number.result_bits
-    for elements in _sizes(op.source.elements, _prune_share(op, accelerator, row_elements)):
+def _prune(op: Prune, accelerator: Accelerator, row_elements: int, numbers: Iterable[int]) -> Iterator[Chunk]:
+    bits, share = accelerator.pe.number.result_bits, _prune_share(op, accelerator, row_elements)
+    for number in numbers:
+        elements = _size(op.source.elements, share, number)
         yield Chunk(
             elements=elements,
             work=(2 * elements,) if op.rescale else (),  # L1 norms before and after, then the scale
@@ -216,10 +258,13 @@ def _update_share(op: Update, accelerator: Accelerator, pregenerate: bool, row_e
     return _share(op.elements, _fit(max(bits for _, bits in (*reads, *writes)), accelerator), *units)
 
 
-def _update(op: Update, accelerator: Accelerator, pregenerate: bool, row_elements: int) -> Iterator[Chunk]:
+def _update(
+    op: Update, accelerator: Accelerator, pregenerate: bool, row_elements: int, numbers: Iterable[int]
+) -> Iterator[Chunk]:
     reads, writes = _update_bits(op, accelerator, pregenerate)
-    copies, done = op.prune if pregenerate else (), 0
-    for elements in _sizes(op.elements, _update_share(op, accelerator, pregenerate, row_elements)):
+    copies, share = op.prune if pregenerate else (), _update_share(op, accelerator, pregenerate, row_elements)
+    for number in numbers:
+        elements, done = _size(op.elements, share, number), number * share
         dense = [Move(plane=plane, bytes=_bytes(elements, bits)) for plane, bits in writes]
         packed = [
             _packed(elements, pattern, copy, accelerator, row_elements, across=stage == "bp")
@@ -231,4 +276,3 @@ def _update(op: Update, accelerator: Accelerator, pregenerate: bool, row_element
             reads=tuple(Move(plane=plane, bytes=_bytes(elements, bits)) for plane, bits in reads),
             writes=(*dense, *packed),
         )
-        done += elements

@@ -18,7 +18,19 @@ from workloads.graph import Workload
 from workloads.ops import Prune, Update, Vector
 from workloads.sparsity import NM
 
-__all__ = ["LARGEST_GEMM", "LONGEST_PROGRAM", "compile_workload", "prepared"]
+__all__ = [
+    "LARGEST_GEMM",
+    "LONGEST_PROGRAM",
+    "compile_workload",
+    "missing_engine",
+    "needed_engines",
+    "needs_of",
+    "prepared",
+    "rows_of",
+    "thread_of",
+    "too_large",
+    "too_long",
+]
 
 _SIDES: tuple[Literal["a", "b"], ...] = ("a", "b")
 LONGEST_PROGRAM = 5_000_000
@@ -38,16 +50,17 @@ def compile_workload(workload: Workload, accelerator: Accelerator, mapping: Mapp
     Raises UnsupportedError where a GEMM can't run: no dataflow takes its pattern, or no tile fits; and where the program
     would be longer than an event-driven run can sensibly be.
     """
-    if (largest := max((gemm.dense_macs for gemm in workload.gemms), default=0)) > LARGEST_GEMM:
-        raise UnsupportedError(Unsupported("multiplications in one GEMM", largest, LARGEST_GEMM))
-    _check_engines(workload, accelerator, mapping)
+    if reason := too_large(workload):
+        raise UnsupportedError(reason)
+    for name in needed_engines(workload, mapping):
+        unit, _, leaf = name.partition(".")
+        if not getattr(getattr(accelerator, unit), leaf):
+            raise UnsupportedError(missing_engine(name))
     tilings = {op.name: choose(op, accelerator, mapping) for op in workload.gemms}
-    rows = _rows(workload)
+    rows = rows_of(workload)
     steps = sum(_step_count(op, accelerator, mapping, tilings, rows) for op in workload.ops)
-    if steps > LONGEST_PROGRAM:
-        raise UnsupportedError(
-            Unsupported("tiles in one program (of a smaller batch, or with larger buffers)", steps, LONGEST_PROGRAM)
-        )
+    if reason := too_long(steps):
+        raise UnsupportedError(reason)
     return Program(
         ops=workload.ops,
         choices=tuple(tilings[op.name].dataflow.value if isinstance(op, Gemm) else "" for op in workload.ops),
@@ -55,24 +68,35 @@ def compile_workload(workload: Workload, accelerator: Accelerator, mapping: Mapp
     )
 
 
-def _check_engines(workload: Workload, accelerator: Accelerator, mapping: Mapping) -> None:
-    """Raise UnsupportedError where the workload needs an engine that the machine doesn't have."""
+def too_large(workload: Workload) -> Unsupported | None:
+    """Why no machine may run the workload, if so."""
+    largest = max((gemm.dense_macs for gemm in workload.gemms), default=0)
+    return Unsupported("multiplications in one GEMM", largest, LARGEST_GEMM) if largest > LARGEST_GEMM else None
+
+
+def too_long(steps: int) -> Unsupported | None:
+    """Why a program of so many tiles and chunks may not run, if so."""
+    what = "tiles in one program (of a smaller batch, or with larger buffers)"
+    return Unsupported(what, steps, LONGEST_PROGRAM) if steps > LONGEST_PROGRAM else None
+
+
+def needed_engines(workload: Workload, mapping: Mapping) -> tuple[str, ...]:
+    """Paths of the lanes that a machine must have at least one of."""
     updates = [op for op in workload.ops if isinstance(op, Update)]
     operands = [operand for gemm in workload.gemms for operand in (gemm.a, gemm.b) if isinstance(operand.pattern, NM)]
     prunes = any(isinstance(op, Prune) for op in workload.ops) or any(op.prune for op in updates)
     prunes |= any(operand.pruned_at_use(pregenerate=mapping.pregenerate) for operand in operands)
     works = mapping.vector != "host" and any(isinstance(op, Vector) for op in workload.ops)
-    needs = {
-        "vector.lanes": (accelerator.vector.lanes, works),
-        "updater.lanes": (accelerator.updater.lanes, bool(updates)),
-        "pruner.lanes": (accelerator.pruner.lanes, prunes),
-    }
-    for name, (lanes, wanted) in needs.items():
-        if wanted and not lanes:
-            raise UnsupportedError(Unsupported(name, 1, 0))
+    needs = {"vector.lanes": works, "updater.lanes": bool(updates), "pruner.lanes": prunes}
+    return tuple(name for name, wanted in needs.items() if wanted)
 
 
-def _rows(workload: Workload) -> dict[str, int]:
+def missing_engine(name: str) -> Unsupported:
+    """Why a machine without these lanes can't run a workload that needs them."""
+    return Unsupported(name, 1, 0)
+
+
+def rows_of(workload: Workload) -> dict[str, int]:
     """By operation, elements of a row of memory: of an update's weight W[O][I], as the forward pass reads it; and of a tensor
     that is pruned along the reduction of a weight gradient, whose groups lie down the rows. Left out where not known."""
     rows: dict[str, int] = {}
@@ -124,8 +148,8 @@ def _emit(
     lowering = Lowering(accelerator, mapping, rows)
     threads: tuple[deque[int], ...] = (deque(), deque(), deque())
     for index, op in enumerate(workload.ops):
-        threads[_thread(op, mapping)].append(index)
-    needs = _needs(workload)
+        threads[thread_of(op, mapping)].append(index)
+    needs = needs_of(workload)
     if mapping.update == "overlapped":  # in the order in which their gradients become final
         position = {op.name: index for index, op in enumerate(workload.ops)}
         by_gradient = sorted(threads[2], key=lambda i: max((position[n] for n in needs[workload.ops[i].name]), default=-1))
@@ -162,7 +186,8 @@ def _emit(
         yield from commands
 
 
-def _thread(op: Gemm | Vector | Prune | Update, mapping: Mapping) -> int:
+def thread_of(op: Gemm | Vector | Prune | Update, mapping: Mapping) -> int:
+    """Which of the three threads an operation belongs to: GEMMs, work between them, updates that overlap with both."""
     match op:
         case Gemm():
             return 0
@@ -172,7 +197,7 @@ def _thread(op: Gemm | Vector | Prune | Update, mapping: Mapping) -> int:
             return 2 if mapping.update == "overlapped" else 1
 
 
-def _needs(workload: Workload) -> dict[str, tuple[str, ...]]:
+def needs_of(workload: Workload) -> dict[str, tuple[str, ...]]:
     """By operation: those that must precede it: its data, and for an update the last GEMM that reads the old weights."""
     last_reader = {operand.parameter: gemm.name for gemm in workload.gemms for operand in (gemm.a, gemm.b) if operand.parameter}
     needs: dict[str, tuple[str, ...]] = {}

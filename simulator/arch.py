@@ -4,6 +4,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from simulator.formats import FORMATS, NumberFormat
@@ -153,11 +155,11 @@ class Pruner:
     def __post_init__(self) -> None:
         _check(self, lanes=(0, 65536), latency=(1, 1024))
 
-    def cycles(self, elements: int, pattern: NM) -> int:
+    def cycles(self, elements: Any, pattern: NM) -> Any:
         """Cycles in which the lanes accept `elements` elements."""
         return ceil_div(ceil_div(elements, pattern.group), self.lanes) * pattern.group
 
-    def busy(self, elements: int, pattern: NM, *, across: bool) -> int:
+    def busy(self, elements: Any, pattern: NM, *, across: bool) -> Any:
         """Cycles of a whole command, to its last packed entry: `lanes` of them are written at a time. Groups that lie along
         rows (not `across`) are turned in registers first, a round ahead of the lanes."""
         turned = 0 if across else pattern.group
@@ -179,7 +181,7 @@ class Updater:
                 f"Updater field 'optimizers' must be a choice of {', '.join(OPTIMIZERS)}, each once, not {self.optimizers!r}"
             )
 
-    def cycles(self, elements: int) -> int:
+    def cycles(self, elements: Any) -> Any:
         return ceil_div(elements, self.lanes)
 
 
@@ -193,7 +195,7 @@ class VectorUnit:
     def __post_init__(self) -> None:
         _check(self, lanes=(0, 65536), latency=(1, 4096))
 
-    def cycles(self, work: int) -> int:
+    def cycles(self, work: Any) -> Any:
         return ceil_div(work, self.lanes)
 
 
@@ -212,20 +214,30 @@ class Dram:
     def latency_cycles(self, clock_hz: int) -> int:
         return max(1, ceil_div(self.latency_ns * clock_hz, 10**9))
 
-    def transfer_cycles(self, runs: int, run_bytes: int, clock_hz: int) -> int:
-        """Cycles that a transfer of `runs` contiguous runs holds the port: whole bursts, at the peak rate or as many in
-        flight as the port allows, whichever is slower."""
-        bursts = runs * ceil_div(run_bytes, self.burst_bytes)
-        by_rate = ceil_div(bursts * self.burst_bytes * clock_hz, self.bytes_per_second)
-        by_latency = ceil_div(bursts * self.latency_cycles(clock_hz), self.outstanding)
-        return max(by_rate, by_latency)
+    def burst_slot(self, clock_hz: int) -> Fraction:
+        """Cycles from one burst of a transfer to the next: at the peak rate or as many in flight as the port allows, whichever
+        is slower."""
+        return _burst_slot(self, clock_hz)
 
-    def last_request(self, runs: int, run_bytes: int, clock_hz: int) -> int:
-        """Cycles from the grant of the port to the request of the transfer's last burst, by the same two limits."""
-        before = runs * ceil_div(run_bytes, self.burst_bytes) - 1
-        by_rate = before * self.burst_bytes * clock_hz // self.bytes_per_second
-        by_latency = before * self.latency_cycles(clock_hz) // self.outstanding
-        return max(by_rate, by_latency)
+    def bursts(self, runs: Any, run_bytes: Any) -> Any:
+        """Whole bursts of `runs` contiguous runs, each of which begins with one. Sizes here may be numpy integer arrays."""
+        return runs * ceil_div(run_bytes, self.burst_bytes)
+
+    def transfer_cycles(self, runs: Any, run_bytes: Any, clock_hz: int) -> Any:
+        """Cycles that a transfer of `runs` contiguous runs holds the port."""
+        slot = self.burst_slot(clock_hz)
+        return ceil_div(self.bursts(runs, run_bytes) * slot.numerator, slot.denominator)
+
+    def last_request(self, runs: Any, run_bytes: Any, clock_hz: int) -> Any:
+        """Cycles from the grant of the port to the request of the transfer's last burst."""
+        slot = self.burst_slot(clock_hz)
+        return (self.bursts(runs, run_bytes) - 1) * slot.numerator // slot.denominator
+
+
+@lru_cache(maxsize=4096)
+def _burst_slot(dram: Dram, clock_hz: int) -> Fraction:
+    rate = Fraction(dram.burst_bytes * clock_hz, dram.bytes_per_second)
+    return max(rate, Fraction(dram.latency_cycles(clock_hz), dram.outstanding))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,10 +58,8 @@ def bus_elements(accelerator: Accelerator) -> int:
 
 
 def burst_slot(accelerator: Accelerator) -> Fraction:
-    """Cycles from one burst of a transfer to the next: the memory's rate, or all outstanding bursts in one latency."""
-    dram, clock = accelerator.dram, accelerator.clock_hz
-    rate = Fraction(dram.burst_bytes * clock, dram.bytes_per_second)
-    return max(rate, Fraction(dram.latency_cycles(clock), dram.outstanding))
+    """Cycles from one burst of a transfer to the next."""
+    return accelerator.dram.burst_slot(accelerator.clock_hz)
 
 
 def burst_beats(accelerator: Accelerator) -> int:
@@ -69,7 +67,7 @@ def burst_beats(accelerator: Accelerator) -> int:
     return ceil_div(accelerator.dram.burst_bytes, bus_bytes(accelerator))
 
 
-def transfer_complete(accelerator: Accelerator, runs: int, run_bytes: int) -> int:
+def transfer_complete(accelerator: Accelerator, runs: Any, run_bytes: Any) -> Any:
     """Cycles from the grant of the port until a transfer of `runs` runs is complete: the last burst's data are there, or its
     write is answered. Where the memory is far slower than the bus that is before the port is free again."""
     dram, clock = accelerator.dram, accelerator.clock_hz

@@ -1,134 +1,211 @@
-"""A pass of equal chunks through the work buffer's slots: the first worked out one by one, the others in the same period."""
+"""Passes of chunks through the work buffer's slots, on many machines: the first chunks one by one, then a period.
+
+An operation is n chunks, all but the last alike. Each is loaded, passes its units one after another, and is stored; its slot is
+free for the chunk after next (of two slots) when it is stored. The first chunks are worked out one by one, stores and loads
+served in order of request, as the port does; the others follow in the same period. Chunks of unlike sizes count in proportion
+to their busiest unit or port.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from simulator.analytic import Ints
-from simulator.schedule import Engine
+from simulator.analytic import Costs, Ints
+from simulator.compiled import compiled
 
-__all__ = ["Pass", "kept_chunks", "pipeline"]
+__all__ = ["Part", "Passes", "passes_of", "pipeline"]
 
-
-@dataclass(slots=True)
-class Pass:
-    """A pass of an operation: its usual chunk's transfers and units, as (busy, complete), and how many chunks it has."""
-
-    reads: list[tuple[int, int]]
-    units: list[tuple[Engine, int, int]]
-    writes: list[tuple[int, int]]
-    chunks: int
-    slots: int
-    dispatch: int
-    token: int
-
-    @property
-    def flow(self) -> int:
-        """Cycles of a chunk if nothing but the busiest of port and units mattered."""
-        busy = {"port": sum(busy for busy, _ in (*self.reads, *self.writes))}
-        for unit, cycles, _ in self.units:
-            busy[unit.value] = busy.get(unit.value, 0) + cycles
-        return max(busy.values())
-
-    @property
-    def way(self) -> int:
-        """Cycles of a chunk alone, from its first load to its last store."""
-        ends = [moves[-1][1] - moves[-1][0] for moves in (self.reads, self.writes) if moves]
-        stages = sum(complete + self.token for _, _, complete in self.units) + self.token * bool(self.reads)
-        return sum(busy for busy, _ in (*self.reads, *self.writes)) + sum(ends) + stages
+_UNITS = 3  # most kinds of units that a chunk passes
+Cells: TypeAlias = Any  # an integer array of which single elements are read
+_NEVER = np.iinfo(np.int64).max // 4
 
 
-def kept_chunks(slots: int) -> int:
-    """Chunks worked out one by one, at most: some until their period is steady, those that it is measured over, the last."""
-    return 3 + 3 * slots
+class Part(NamedTuple):
+    """Chunks that are alike, in one pass. Moves and units are columns of costs."""
+
+    reads: tuple[int, ...]
+    units: tuple[tuple[int, int], ...]  # (which unit, column)
+    writes: tuple[int, ...]
+    times: int
 
 
-class _Moves:
-    """Transfers of a chunk, one behind the other: by transfer and lane, cycles of the port, and to the result."""
+class Passes(NamedTuple):
+    """Operations as arrays: their passes, each one's parts, what these move and pass."""
 
-    def __init__(self, lanes: Sequence[list[tuple[int, int]]]) -> None:
-        table = np.array(lanes, np.int64).reshape(len(lanes), -1, 2)
-        self.count = table.shape[1]
-        padded = np.concatenate([table, np.zeros((len(lanes), 1, 2), np.int64)], axis=1)
-        self._lane = np.arange(len(lanes))
-        self._busy, self._complete = padded[:, :, 0], padded[:, :, 1]
+    passes: Ints  # by operation: where its passes begin; one more, for the end. The next three likewise
+    parts: Ints  # by pass
+    reads: Ints  # by part
+    writes: Ints
+    units: Ints
+    usual: Ints  # by pass: the part that most chunks are
+    times: Ints  # by part
+    chunks: Ints  # by operation: in each pass
+    read: Ints  # columns
+    write: Ints
+    unit: Ints  # (units, 2)
 
-    def busy(self, which: Ints) -> Ints:
-        return self._busy[self._lane, which]
 
-    def complete(self, which: Ints) -> Ints:
-        return self._complete[self._lane, which]
+def passes_of(operations: Sequence[Sequence[tuple[Sequence[Part], int]]]) -> Passes:
+    """By operation and pass: parts, and which of them most chunks are."""
+    passes = [each for operation in operations for each in operation]
+    parts = [part for each, _ in passes for part in each]
 
+    def starts(counts: Sequence[int]) -> Ints:
+        return np.cumsum([0, *counts], dtype=np.int64)
 
-def pipeline(passes: Sequence[Pass], slots: int, kept: int) -> Ints:
-    """Cycles of passes of like structure, one a lane. A chunk's stores share the port with the loads of the chunk that takes
-    the slot of the one before; they are served in order of request."""
-    reads, writes = _Moves([each.reads for each in passes]), _Moves([each.writes for each in passes])
-    count, dispatch, token = (
-        np.array([getattr(each, name) for each in passes], np.int64) for name in ("chunks", "dispatch", "token")
+    first = starts([len(each) for each, _ in passes])
+    return Passes(
+        passes=starts([len(operation) for operation in operations]),
+        parts=first,
+        reads=starts([len(part.reads) for part in parts]),
+        writes=starts([len(part.writes) for part in parts]),
+        units=starts([len(part.units) for part in parts]),
+        usual=first[:-1] + np.array([usual for _, usual in passes], np.int64),
+        times=np.array([part.times for part in parts], np.int64),
+        chunks=np.array([sum(part.times for part in operation[0][0]) for operation in operations], np.int64),
+        read=np.array([move for part in parts for move in part.reads], np.int64),
+        write=np.array([move for part in parts for move in part.writes], np.int64),
+        unit=np.array([unit for part in parts for unit in part.units], np.int64).reshape(-1, 2),
     )
-    units = [
-        (unit, *np.array([each.units[number][1:] for each in passes], np.int64).T)
-        for number, (unit, _, _) in enumerate(passes[0].units)
-    ]
-    zero = np.zeros(len(passes), np.int64)
-    port = _SharedPort(reads, writes, dispatch)
-    free = dict.fromkeys((unit for unit, _, _ in units), zero)
-    ready: dict[int, Ints] = {}  # by chunk: when its loads' token is there
-    stored: dict[int, Ints] = {}  # by chunk: when its slot may be filled again
-    ends: list[Ints] = []
+
+
+def pipeline(passes: Passes, costs: Costs, slots: Ints, dispatch: Ints, token_latency: Ints) -> tuple[Ints, Ints]:
+    """By machine and operation, alone: its cycles; and those of all its chunks, each alone from first load to last store."""
+    shape = (len(slots), len(passes.chunks))
+    total, ways = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    _run(passes, *costs, slots, dispatch, token_latency, total, ways)
+    return total, ways
+
+
+@compiled
+def _run(
+    table: Passes,
+    busy: Ints,
+    complete: Ints,
+    slots: Ints,
+    dispatch: Ints,
+    token_latency: Ints,
+    total: Ints,
+    ways: Ints,
+) -> None:
+    for lane in range(len(slots)):
+        token = token_latency[lane]
+        for op in range(len(table.chunks)):
+            cycles, all_ways = 0, 0
+            last = table.passes[op + 1] - 1
+            for number in range(table.passes[op], last + 1):
+                usual = table.usual[number]
+                flow, way = _flow(table, usual, busy[lane], complete[lane], token)
+                cycles += _pass(table, usual, table.chunks[op], busy[lane], complete[lane], slots[lane], dispatch[lane], token)
+                if number < last:  # the next pass's chunks follow without a gap
+                    cycles -= way - flow
+                for part in range(table.parts[number], table.parts[number + 1]):
+                    its_flow, its_way = _flow(table, part, busy[lane], complete[lane], token)
+                    cycles += table.times[part] * (its_flow - flow)
+                    all_ways += table.times[part] * its_way
+            total[lane, op], ways[lane, op] = cycles, all_ways
+
+
+@compiled
+def _flow(table: Passes, part: int, busy: Cells, complete: Cells, token: int) -> tuple[int, int]:
+    """Of a chunk: its cycles if nothing but the busiest of port and units mattered; and those alone, from its first load to its
+    last store."""
+    port: int = 0
+    way: int = 0
+    first, stop = table.reads[part], table.reads[part + 1]
+    for i in range(first, stop):
+        port += busy[table.read[i]]
+    if stop > first:
+        way += complete[table.read[stop - 1]] - busy[table.read[stop - 1]] + token
+    first, stop = table.writes[part], table.writes[part + 1]
+    for i in range(first, stop):
+        port += busy[table.write[i]]
+    if stop > first:
+        way += complete[table.write[stop - 1]] - busy[table.write[stop - 1]]
+    way += port
+    units = np.zeros(_UNITS, np.int64)
+    for i in range(table.units[part], table.units[part + 1]):
+        unit, column = table.unit[i]
+        units[unit] += busy[column]
+        way += complete[column] + token
+    busiest = port
+    for unit in range(_UNITS):
+        busiest = max(busiest, int(units[unit]))
+    return busiest, way
+
+
+@compiled
+def _pass(table: Passes, part: int, chunks: int, busy: Cells, complete: Cells, slots: int, dispatch: int, token: int) -> int:
+    """Cycles of a pass whose chunks are all alike."""
+    steady = 3 + 3 * slots  # some until the period is steady, those that it is measured over, the last
+    kept = min(chunks, steady)
+    reads = table.read[table.reads[part] : table.reads[part + 1]]
+    writes = table.write[table.writes[part] : table.writes[part + 1]]
+    units = table.unit[table.units[part] : table.units[part + 1]]
+    ready, stored, ends = np.zeros(kept, np.int64), np.zeros(kept, np.int64), np.zeros(kept, np.int64)
+    free = np.zeros(_UNITS, np.int64)
+    port, loaded, written = dispatch, dispatch, dispatch
     for chunk in range(min(slots - 1, kept)):
-        ready[chunk] = port.serve(dispatch, None)[0] + token
+        port, loaded, written = _serve(reads, writes, busy, complete, port, loaded, written, dispatch, -1)
+        ready[chunk] = loaded + token
     for chunk in range(kept):
+        again = stored[chunk - 1] if chunk else dispatch  # when the next load may begin
         if slots == 1:
-            ready[chunk] = port.serve(stored.get(chunk - 1, dispatch), None)[0] + token
+            port, loaded, written = _serve(reads, writes, busy, complete, port, loaded, written, again, -1)
+            ready[chunk] = loaded + token
         done = ready[chunk]
-        for unit, busy, complete in units:
-            start = np.maximum(done, free[unit])
-            free[unit] = start + busy
-            done = start + complete + token
-        ends.append(free[units[0][0]])
+        for i in range(len(units)):
+            unit, column = units[i]
+            start = max(done, free[unit])
+            free[unit] = start + busy[column]
+            done = start + complete[column] + token
+        ends[chunk] = free[units[0][0]]
         ahead = chunk + slots - 1
-        load = stored.get(ahead - slots, dispatch) if slots > 1 and ahead < kept else None
-        loaded, stored[chunk] = port.serve(load, done)
-        stored[chunk] = (stored[chunk] if writes.count else done - token) + token
-        if load is not None:
+        loads = slots > 1 and ahead < kept
+        port, loaded, written = _serve(reads, writes, busy, complete, port, loaded, written, again if loads else -1, done)
+        stored[chunk] = written + token if len(writes) else done
+        if loads:
             ready[ahead] = loaded + token
-    window = 2 * slots
     total = stored[kept - 1] - token
-    if kept == kept_chunks(slots):
-        at = kept - 1 - slots
-        total = total + (count - kept) * (ends[at] - ends[at - window]) // window
+    if kept == steady:
+        at, window = kept - 1 - slots, 2 * slots
+        total += (chunks - kept) * (ends[at] - ends[at - window]) // window
     return total
 
 
-class _SharedPort:
-    """The port between a chunk's stores and another's loads, each in order."""
-
-    def __init__(self, reads: _Moves, writes: _Moves, begin: Ints) -> None:
-        self._reads, self._writes, self._free = reads, writes, begin
-        self._loaded, self._stored = begin, begin  # when the engines' last results are complete
-
-    def serve(self, load: Ints | None, store: Ints | None) -> tuple[Ints, Ints]:
-        """Loads that may begin at `load` and stores that may at `store`, in order of request; when both are complete."""
-        nothing = np.full(len(self._free), np.iinfo(np.int64).max // 2)
-        zero = np.zeros(len(self._free), np.int64)
-        loads, stores = (self._reads.count if load is not None else 0), (self._writes.count if store is not None else 0)
-        load_at, store_at = zero, zero
-        load_asks = load if load is not None and loads else nothing
-        store_asks = store if store is not None and stores else nothing
-        if load is not None and not loads:
-            self._loaded = np.maximum(self._loaded, load)
-        for _ in range(loads + stores):
-            loading = load_asks <= store_asks
-            granted = np.maximum(self._free, np.where(loading, load_asks, store_asks))
-            busy = np.where(loading, self._reads.busy(load_at), self._writes.busy(store_at))
-            complete = granted + np.where(loading, self._reads.complete(load_at), self._writes.complete(store_at))
-            self._free = granted + busy
-            self._loaded = np.where(loading, np.maximum(self._loaded, complete), self._loaded)
-            self._stored = np.where(loading, self._stored, np.maximum(self._stored, complete))
-            load_at, store_at = load_at + loading, store_at + ~loading
-            load_asks = np.where(loading, np.where(load_at < loads, self._free, nothing), load_asks)
-            store_asks = np.where(loading, store_asks, np.where(store_at < stores, self._free, nothing))
-        return self._loaded, self._stored
+@compiled
+def _serve(
+    reads: Cells,
+    writes: Cells,
+    busy: Cells,
+    complete: Cells,
+    port: int,
+    loaded: int,
+    written: int,
+    load: int,
+    store: int,
+) -> tuple[int, int, int]:
+    """Loads that may begin at `load` and stores that may at `store` (below 0: none), in order of request. When the port is
+    free, and when all loads and stores so far are complete."""
+    loads, stores = len(reads) if load >= 0 else 0, len(writes) if store >= 0 else 0
+    if load >= 0 and not loads:
+        loaded = max(loaded, load)
+    at, to = 0, 0
+    load, store = load if loads else _NEVER, store if stores else _NEVER
+    while at < loads or to < stores:
+        if load <= store:
+            column = reads[at]
+            start = max(port, load)
+            port = start + busy[column]
+            loaded = max(loaded, start + complete[column])
+            at += 1
+            load = port if at < loads else _NEVER
+        else:
+            column = writes[to]
+            start = max(port, store)
+            port = start + busy[column]
+            written = max(written, start + complete[column])
+            to += 1
+            store = port if to < stores else _NEVER
+    return port, loaded, written

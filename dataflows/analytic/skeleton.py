@@ -8,20 +8,22 @@ dimensions are at their last tile: its class.
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 from math import lcm
 from typing import Literal, NamedTuple, TypeVar
+
+import numpy as np
 
 from dataflows.lower import Lowering
 from dataflows.mapping import Mapping
 from dataflows.tiling import Tiling
-from simulator.analytic import Step
-from simulator.analytic_order import Loop, arrange
+from simulator.analytic import Ints, Listing, Skip, Step, listing_of
 from simulator.arch import Accelerator, Dataflow
-from simulator.schedule import Command, Engine, Load, Multiply, Prune, Store, Tile
+from simulator.schedule import Engine, Load, Multiply, Prune, Store, Tile
 from workloads.gemm import Gemm, Operand, Phase, Role, Stage
 from workloads.sparsity import DENSE, NM, Producer
 
-__all__ = ["Class", "Skeleton", "Structure", "shortened", "skeleton"]
+__all__ = ["CLASSES", "Class", "Skeleton", "Structure", "shortened", "skeleton"]
 
 _T = TypeVar("_T")
 
@@ -42,23 +44,41 @@ class Class(NamedTuple):
     accumulate: bool = False
 
 
+CLASSES: tuple[Class, ...] = (
+    *(Class(kind, batch, m=m, k=k) for kind in ("a", "prune a") for batch, m, k in product((False, True), repeat=3)),
+    *(Class(kind, batch, n=n, k=k) for kind in ("b", "prune b") for batch, n, k in product((False, True), repeat=3)),
+    *(Class("c", *ends) for ends in product((False, True), repeat=3)),
+    *(Class("array", *ends) for ends in product((False, True), repeat=5)),
+)
+_NUMBER = {each: number for number, each in enumerate(CLASSES)}
+
+
 class Structure(NamedTuple):
     """What determines a skeleton."""
 
     order: Literal["mn", "nm"]
     counts: tuple[int, int, int, int]  # iterations kept: batch, outer, inner, k
-    far: tuple[bool, bool, bool, bool]  # by loop: more are left out than queues are deep
-    left_out: tuple[bool, bool, bool, bool]
+    left_out: tuple[bool, bool, bool, bool]  # by loop: whether iterations are,
+    far: tuple[bool, bool, bool, bool]  # and more than queues are deep
     slots: tuple[int, int, int]  # a, b, c
     at_use: Literal["", "a", "b"]  # the operand that passes the pruner
-    queue_depth: int
 
 
 class Skeleton(NamedTuple):
-    """Steps, and the classes among their costs."""
+    """Steps, whose costs are positions in `CLASSES`."""
 
-    steps: tuple[Step, ...]
-    classes: tuple[Class, ...]
+    listing: Listing
+    counts: Ints  # by class and set of loops (a bit each): commands that also stand for the iterations left out of these
+
+
+class _Loop(NamedTuple):
+    """One of the nested loops of the Multiplies, outermost first: its iterations here; and after which of them, counted from
+    0, some are left out (-1: none), measured over how many."""
+
+    iterations: int
+    after: int
+    window: int
+    far: bool  # what is left out is longer than queues are deep: no command is handed out across it
 
 
 def _windows(counts: tuple[int, ...], slots: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -90,8 +110,7 @@ def shortened(
         if far[level] or queue_depth >= keep[level] * inside:
             kept[level], left[level] = counts[level] - over, over
         inside *= counts[level]
-    structure = Structure(order, _four(kept), _four(far), _four([n > 0 for n in left]), slots, at_use, queue_depth)
-    return structure, _four(left)
+    return Structure(order, _four(kept), _four([n > 0 for n in left]), _four(far), slots, at_use), _four(left)
 
 
 def _four(values: Sequence[_T]) -> tuple[_T, _T, _T, _T]:
@@ -117,18 +136,54 @@ def skeleton(structure: Structure) -> Skeleton:
     commands = [command for step, _ in lowering.gemm(gemm, 0, tiling) for command in step]
     _, windows = _windows(structure.counts, structure.slots)
     loops = tuple(
-        Loop(count, count - 1 - max(structure.slots) if left else -1, window, far)
+        _Loop(count, count - 1 - max(structure.slots) if left else -1, window, far)
         for count, left, window, far in zip(structure.counts, structure.left_out, windows, structure.far, strict=True)
     )
-
-    def class_of(command: Command) -> Class:
+    queues: dict[Engine, list[int]] = {engine: [] for engine in Engine}
+    for position, command in enumerate(commands):
+        queues[command.engine].append(position)
+    steps: list[Step] = []
+    counts = np.zeros((len(CLASSES), 1 << len(loops)), np.int64)
+    multiplies, behind = 0, -1
+    for command in commands:
         assert isinstance(command, Load | Multiply | Prune | Store)
         assert command.tile is not None
-        return _class(gemm, command, command.tile)
+        skips = _skips(multiplies, loops) if isinstance(command, Multiply) else ()
+        multiplies += isinstance(command, Multiply)
+        tile = multiplies if isinstance(command, Load | Prune) else multiplies - 1
+        index = np.unravel_index(tile, structure.counts)
+        cost = _NUMBER[_class(gemm, command, command.tile)]
+        waits = tuple(queues[token.engine][token.commands - 1] for token in command.waits)
+        stands = tuple(level for level, loop in enumerate(loops) if loop.after == index[level])
+        counts[cost, sum(1 << level for level in stands)] += 1
+        barrier = _barrier(tile, loops) if tile > behind else -1
+        behind = max(behind, tile)
+        steps.append(Step(command.engine, cost, waits, queues[Engine.ARRAY][barrier] if barrier >= 0 else -1, skips))
+    return Skeleton(listing_of(steps), counts)
 
-    steps = arrange(commands, class_of, queue_depth=structure.queue_depth, loops=loops, slots=max(structure.slots))
-    classes = {step.cost: None for step in steps}
-    return Skeleton(steps, tuple(each for each in classes if isinstance(each, Class)))
+
+def _barrier(tile: int, loops: tuple[_Loop, ...]) -> int:
+    """The Multiply of the last skip before a tile, if the tile is the first behind a loop that has one; else -1."""
+    found, inside = -1, 1
+    for loop in reversed(loops):
+        per, inside = inside, inside * loop.iterations
+        if loop.far and tile and tile % inside == 0:
+            found = max(found, tile - inside + (loop.after + 1) * per - 1)
+    return found
+
+
+def _skips(multiply: int, loops: tuple[_Loop, ...]) -> tuple[Skip, ...]:
+    """What is behind a Multiply, inner loops first."""
+    index = np.unravel_index(multiply, [loop.iterations for loop in loops])
+    skips: list[Skip] = []
+    for level in reversed(range(len(loops))):
+        loop, at = loops[level], int(index[level])
+        if loop.after >= 0 and loop.after - loop.window <= at <= loop.after:
+            mark = tuple(int(i) for i in index[: level + 1])
+            skips.append(Skip(level, mark, loop.window if at == loop.after else 0))
+        if at != loop.iterations - 1:
+            break
+    return tuple(skips)
 
 
 def _class(gemm: Gemm, command: Load | Multiply | Prune | Store, tile: Tile) -> Class:

@@ -10,307 +10,268 @@ here:
 * the sequencer: it dispatches in the order of the compiler's estimates, and stops where an engine's queue is full. So neither
   stream is further in the program than the other's place and what a queue holds.
 
-Within an operation progress is even: the port's share slows it as a whole.
+Within an operation progress is even: the port's share slows it as a whole. A machine is worked out in one loop from change to
+change: where an operation begins or ends, or a stream comes to the head of what is dispatched.
 """
 
-from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Thread", "Times", "together"]
+from dataflows.analytic.order import Order
+from simulator.compiled import compiled
+
+__all__ = ["FIELDS", "Lanes", "together"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Cells: TypeAlias = Any  # a float array of which single elements are read and written
 _NEVER = 1e18
 _BOUND = 1.01  # what takes longer than its busiest unit by more than this waits for the way of its chunks
 _SOON = 1e-3  # cycles: what floating-point sums leave of an operation that is done
 
-
-@dataclass(frozen=True, kw_only=True)
-class Thread:
-    """Operations in order; arrays are (operations, lanes). Needs are numbers of operations, all threads' counted through."""
-
-    needs: tuple[tuple[int, ...], ...]
-    body: Floats  # cycles for which it keeps its stream busy, alone
-    port: Floats  # cycles in which it holds the port,
-    transfers: Floats  # and in how many transfers,
-    squares: Floats  # of GEMMs: the transfers' cycles squared, added up
-    commands: Floats  # in the queue that fills first
-    estimate: Floats  # the compiler's, of its cycles
-    fill: Floats  # from its first request to its body; hidden behind the body of the one before, from `early` before that's end
-    early: Floats
-    drain: Floats  # from the end of its body to its end
-    unit: Floats  # of work in chunks: cycles of its busiest unit,
-    chunks: Floats  # how many,
-    ways: Floats  # and the cycles of all of them, each alone from its first load to its last store
+FIELDS = (
+    "body",  # cycles for which it keeps its stream busy, alone
+    "port",  # cycles in which it holds the port,
+    "transfers",  # and in how many transfers
+    "commands",  # in the queue that fills first
+    "estimate",  # the compiler's, of its cycles
+    "unit",  # of work in chunks: cycles of its busiest unit,
+    "chunks",  # how many,
+    "ways",  # and the cycles of all of them, each alone from its first load to its last store
+    "squares",  # of GEMMs: the transfers' cycles squared, added up
+    "fill",  # from its first request to its body; hidden behind the body of the one before, from `early` before that's end
+    "early",
+    "drain",  # from the end of its body to its end
+)
+"""What is known of an operation. Cycles; work in chunks has none of the last four."""
+_BODY, _PORT, _TRANSFERS, _COMMANDS, _ESTIMATE, _UNIT, _CHUNKS, _WAYS, _SQUARES, _FILL, _EARLY, _DRAIN = range(len(FIELDS))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Times:
-    """By lane."""
+class Lanes(NamedTuple):
+    """By machine. Row of GEMM i: ``gemm_row[group, i]``; of piece of work i: ``first[i] + work_group[kind[i], machine]``."""
 
-    total: Floats
-
-
-class _Schedule:
-    """When the compiler believes that each operation begins and ends: the order of the program. Padded: one operation more
-    that never begins."""
-
-    def __init__(self, threads: tuple[Thread, ...], lanes: int) -> None:
-        offsets = np.cumsum([0, *(len(thread.needs) for thread in threads)])
-        count = int(offsets[-1])
-        self.begin, self.end = np.zeros((count + 1, lanes)), np.zeros((count + 1, lanes))
-        done = [False] * count
-        clock = [np.zeros(lanes) for _ in threads]
-        at = [0] * len(threads)
-        moved = True
-        while moved:
-            moved = False
-            for number, thread in enumerate(threads):
-                while at[number] < len(thread.needs) and all(done[need] for need in thread.needs[at[number]]):
-                    op = int(offsets[number]) + at[number]
-                    begin = clock[number]
-                    for need in thread.needs[at[number]]:
-                        begin = np.maximum(begin, self.end[need])
-                    self.begin[op] = begin
-                    self.end[op] = clock[number] = begin + thread.estimate[at[number]]
-                    done[op] = moved = True
-                    at[number] += 1
-        if not all(done):
-            raise ValueError("Operations of a step must not need one that never ends")
+    group: Ints
+    gemm_row: Ints
+    kind: Ints
+    first: Ints
+    work_group: Ints
+    depth: Floats  # of the queues
+    token_latency: Floats
+    slots: Floats  # of the work buffer
 
 
-class _Side:
-    """A thread's place, by lane: which operation is next, what is known of it, and where in it the compiler's clock stands.
+def together(order: Order, lanes: Lanes, gemms: Floats, work: Floats, stages: int) -> tuple[Floats, Floats]:
+    """Cycles of the step by machine, and by machine and stage how far the stage's operations move the end: these add up.
 
-    What is known is looked up only in lanes where the operation has changed.
+    `gemms` and `work` have `FIELDS` by row.
     """
-
-    def __init__(self, thread: Thread, offset: int, schedule: _Schedule, lanes: int) -> None:
-        self.count, self._offset = len(thread.needs), offset
-        never, nothing = np.full((2, lanes), _NEVER), np.zeros((2, lanes))
-        begin = np.concatenate([schedule.begin[offset : offset + self.count], never])
-        end = np.concatenate([schedule.end[offset : offset + self.count], never])
-
-        def table(values: Floats) -> Floats:
-            return np.concatenate([values, nothing])
-
-        length, body, port = np.maximum(end - begin, 1.0), table(thread.body), table(thread.port)
-        chunks, ways = table(thread.chunks), table(thread.ways)
-        columns = (
-            begin,
-            end,
-            np.concatenate([begin[1:], never[:1]]),
-            length,
-            length / np.maximum(table(thread.commands), 1.0),
-            length / np.maximum(body, 1.0),
-            body,
-            port,
-            np.minimum(1.0, port / np.maximum(body, 1.0)),
-            table(thread.fill),
-            table(thread.early),
-            table(thread.drain),
-            table(thread.unit),
-            chunks,
-            ways,
-            ways / np.maximum(chunks, 1.0),
-            table(thread.transfers),
-            table(thread.squares) / np.maximum(2 * port, 1.0),
-            np.concatenate([np.ones((self.count, lanes)), nothing]),
-        )
-        self._table = np.stack(columns, axis=-1)  # (operations, lanes, columns)
-        most = max([1, *(len(needs) for needs in thread.needs)])
-        last = -1  # the last row of `done`: done at 0
-        self._needs = np.array([[*needs, *[last] * (most - len(needs))] for needs in thread.needs] + [[last] * most])
-        self.at = np.zeros(lanes, np.int64)
-        self._known = np.ascontiguousarray(self._table[0].T)
-        (
-            self.begin,
-            self.end,
-            self.next_begin,
-            self.length,
-            self.per_command,  # the compiler's cycles of a command
-            self.rate,  # the compiler's cycles in a cycle at full speed
-            self.body,
-            self.port,
-            self.asks,  # the port's share that it takes at full speed
-            self.fill,
-            self.early,
-            self.drain,
-            self.unit,
-            self.chunks,
-            self.ways,
-            self.way,
-            self.transfers,
-            self.residual,  # of a transfer under way, when another comes: cycles until it ends
-            self._some,
-        ) = self._known  # views, which follow
-        self.left = self._some > 0
-        self.place = self.begin.copy()  # in the compiler's time
-        self.ready = np.zeros(lanes)  # when what the next operation needs is stored; never, as long as that isn't known
-
-    def look(self, done: Floats, lanes: Ints) -> None:
-        """Work out `ready` in these lanes."""
-        needs = self._needs[self.at[lanes]]
-        found = done[needs[:, 0], lanes]
-        for column in range(1, needs.shape[1]):
-            found = np.maximum(found, done[needs[:, column], lanes])
-        self.ready[lanes] = found
-
-    def advance(self, lanes: Ints) -> None:
-        """To the next operation."""
-        self.at[lanes] += 1
-        self._known[:, lanes] = self._table[self.at[lanes], lanes].T
-        self.left[lanes] = self._some[lanes] > 0
-        self.place[lanes] = self.begin[lanes]
-
-    def number(self, lanes: Ints) -> Ints:
-        return self.at[lanes] + self._offset
-
-    def dispatched(self, depth: Floats) -> Floats:
-        """How far the sequencer can be, in the compiler's time, when the thread's queue is full behind its present place."""
-        ahead = self.place + self.per_command * depth
-        over = np.maximum(ahead - self.end, 0.0)
-        return np.where(over > 0, np.minimum(self.next_begin + over, _NEVER), ahead)
+    total, by_stage = np.zeros(len(lanes.group)), np.zeros((len(lanes.group), stages))
+    if not _run(order, lanes, gemms, work, total, by_stage):
+        raise RuntimeError("Step's operations must come to an end")
+    return total, by_stage
 
 
+@compiled
+def _load(order: Order, lanes: Lanes, gemms: Floats, work: Floats, lane: int, known: Cells) -> None:
+    """What is known of all operations on a machine."""
+    known[:] = 0.0
+    for place in range(len(order.member_from) - 1):
+        for i in range(order.member_from[place], order.member_from[place + 1]):
+            member = order.members[i]
+            if place < order.base[1]:
+                known[place] += gemms[lanes.gemm_row[lanes.group[lane], member]]
+            else:
+                known[place] += work[lanes.first[member] + lanes.work_group[lanes.kind[member], lane]]
+
+
+@compiled
+def _plan(order: Order, known: Cells, begin: Cells, end: Cells) -> None:
+    """When the compiler believes that each operation begins and ends: the order of the program."""
+    begin[:] = _NEVER
+    end[:] = _NEVER
+    clock = np.zeros(3)
+    for i in range(len(order.planned)):
+        place, thread = order.planned[i]
+        start = clock[thread]
+        for j in range(order.need_from[place], order.need_from[place + 1]):
+            start = max(start, end[order.needs[j]])
+        begin[place] = start
+        end[place] = clock[thread] = start + known[place, _ESTIMATE]
+
+
+@compiled
+def _ready(order: Order, done: Cells, place: int) -> float:
+    """When what an operation needs is stored; never, as long as that isn't known."""
+    ready = 0.0
+    for i in range(order.need_from[place], order.need_from[place + 1]):
+        ready = max(ready, done[order.needs[i]])
+    return ready
+
+
+@compiled
+def _dispatched(known: Cells, begin: Cells, end: Cells, at: int, place: float, depth: float) -> float:
+    """How far the sequencer can be, in the compiler's time, when the thread's queue is full behind its present place."""
+    length = max(end[at] - begin[at], 1.0)
+    ahead = place + length / max(known[at, _COMMANDS], 1.0) * depth
+    over = ahead - end[at]
+    return min(begin[at + 1] + over, _NEVER) if over > 0 else ahead
+
+
+@compiled
 def _piece(
-    v: _Side,
-    u: _Side,
-    place: Floats,
-    until: Floats,
-    on: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-    slots: Floats,
-    lanes: Ints,
-) -> tuple[Floats, ...]:
-    """Parts of two operations whose chunks take turns in the work buffer, between two places of the compiler's time, in some
-    lanes: cycles alone on the port; those in which they hold it; those for which chunks wait for their way; and transfers.
+    known: Cells, begin: Cells, end: Cells, v: int, u: int, on_v: bool, on_u: bool, span: float, slots: float
+) -> tuple[float, float, float, float]:
+    """Parts of two operations whose chunks take turns in the work buffer, for a span of the compiler's time: cycles alone on
+    the port; those in which they hold it; those for which chunks wait for their way; and transfers.
 
     Where both have many chunks, each has half of the slots; so a chunk of the one waits for one of the other.
     """
-    span, slots = (until - place)[lanes], slots[lanes]
-    v_part, u_part = (
-        np.where(here[lanes], np.where(side.end[lanes] > side.begin[lanes], span / side.length[lanes], 1.0), 0.0)
-        for side, here in zip((v, u), on, strict=True)
-    )
-    v_body, u_body = v.body[lanes] * v_part, u.body[lanes] * u_part
-    port = v.port[lanes] * v_part + u.port[lanes] * u_part
-    v_chunks, u_chunks = v.chunks[lanes] * v_part, u.chunks[lanes] * u_part
-    v_way, u_way = v.way[lanes], u.way[lanes]
-    pairs = np.minimum(v_chunks, u_chunks)
-    pair = np.maximum(np.maximum(v_way, u_way) * np.minimum(2 / slots, 1.0), (v_way + u_way) / slots)
+    v_part = (span / max(end[v] - begin[v], 1.0) if end[v] > begin[v] else 1.0) if on_v else 0.0
+    u_part = (span / max(end[u] - begin[u], 1.0) if end[u] > begin[u] else 1.0) if on_u else 0.0
+    v_body, u_body = known[v, _BODY] * v_part, known[u, _BODY] * u_part
+    port = known[v, _PORT] * v_part + known[u, _PORT] * u_part
+    v_chunks, u_chunks = known[v, _CHUNKS] * v_part, known[u, _CHUNKS] * u_part
+    v_way = known[v, _WAYS] / max(known[v, _CHUNKS], 1.0)
+    u_way = known[u, _WAYS] / max(known[u, _CHUNKS], 1.0)
+    pairs = min(v_chunks, u_chunks)
+    pair = max(max(v_way, u_way) * min(2 / slots, 1.0), (v_way + u_way) / slots)
     chain = pairs * pair + ((v_chunks - pairs) * v_way + (u_chunks - pairs) * u_way) / slots
-    both = np.maximum(np.maximum(v_body, u_body), np.maximum(port, chain))
-    body = np.where((v_part > 0) & (u_part > 0), both, v_body + u_body)
-    flow = np.maximum(port, np.maximum(v.unit[lanes] * v_part, u.unit[lanes] * u_part))
-    ways = (v.ways[lanes] * v_part + u.ways[lanes] * u_part) / slots
-    chain = np.maximum(ways, np.where(body > flow * _BOUND, body, 0.0))
-    return body, port, chain, v.transfers[lanes] * v_part + u.transfers[lanes] * u_part
+    body = v_body + u_body
+    if v_part > 0 and u_part > 0:
+        body = max(v_body, u_body, port, chain)
+    flow = max(port, known[v, _UNIT] * v_part, known[u, _UNIT] * u_part)
+    ways = (known[v, _WAYS] * v_part + known[u, _WAYS] * u_part) / slots
+    chain = max(ways, body if body > flow * _BOUND else 0.0)
+    return body, port, chain, known[v, _TRANSFERS] * v_part + known[u, _TRANSFERS] * u_part
 
 
-def _when(distance: Floats, speed: Floats, where: NDArray[np.bool_]) -> Floats:
-    """In how many cycles a distance is covered; never, elsewhere or if it isn't."""
-    moving = where & (speed > 1e-12)
-    return np.where(moving, distance / np.where(moving, speed, 1.0), _NEVER)
+@compiled
+def _when(distance: float, speed: float, moves: bool) -> float:
+    """In how many cycles a distance is covered; never, if it isn't."""
+    return distance / speed if moves and speed > 1e-12 else _NEVER
 
 
-def together(gemms: Thread, work: Thread, updates: Thread, *, depth: Floats, token_latency: Floats, slots: Floats) -> Times:
-    """The three threads run to their end; by lane, the queues' depth and the tokens' latency."""
-    lanes = len(depth)
-    threads = (gemms, work, updates)
-    schedule = _Schedule(threads, lanes)
-    offsets = np.cumsum([0, *(len(thread.needs) for thread in threads)])
-    count = int(offsets[-1])
-    g, v, u = (_Side(thread, int(offset), schedule, lanes) for thread, offset in zip(threads, offsets, strict=False))
-    done = np.full((count + 1, lanes), _NEVER)
-    done[count] = 0.0
-    for side in (g, v, u):
-        side.look(done, np.arange(lanes))
-    now = np.zeros(lanes)
-    g_runs, w_runs = np.zeros(lanes, np.bool_), np.zeros(lanes, np.bool_)
-    g_left, w_left, w_place = np.zeros(lanes), np.zeros(lanes), np.zeros(lanes)
-    w_body = np.ones(lanes)  # of the piece of work that runs: cycles of all of it,
-    w_share, w_chain, w_calls = np.zeros(lanes), np.ones(lanes), np.zeros(lanes)  # parts of them, see `_piece`
-    w_until, w_rate = np.zeros(lanes), np.zeros(lanes)  # where it ends, and how fast it goes, in the compiler's time
-    g_end, g_open, w_end = np.zeros(lanes), np.zeros(lanes), np.zeros(lanes)
-    rounds = 0
-    while True:
+@compiled
+def _lane(order: Order, known: Cells, begin: Cells, end: Cells, depth: float, token: float, slots: float, done: Cells) -> float:
+    """The threads run to their end: when that is, and in `done` when what each operation makes can be seen; -1: never."""
+    done[:] = _NEVER
+    g, v, u = order.base[0], order.base[1], order.base[2]
+    g_stop, v_stop, u_stop = order.base[1] - 2, order.base[2] - 2, order.base[3] - 2
+    g_ready, v_ready, u_ready = _ready(order, done, g), _ready(order, done, v), _ready(order, done, u)
+    now, g_place, g_runs, w_runs = 0.0, begin[g], False, False
+    g_left, w_left, w_place = 0.0, 0.0, 0.0
+    # Of the piece of work that runs: cycles of all of it and parts of them (`_piece`); where it ends, and how fast it goes.
+    w_share, w_chain, w_calls, w_until, w_rate = 0.0, 1.0, 0.0, 0.0, 0.0
+    g_end, g_open, w_end = 0.0, 0.0, 0.0
+    for _ in range(40 * (len(begin) + 1)):
+        if g >= g_stop and v >= v_stop and u >= u_stop:
+            return now
         # What may begin.
-        begins = np.maximum(g_end, np.maximum(g_open, g.ready) + g.fill)
-        w_place = np.where(w_runs, w_place, np.maximum(w_place, np.minimum(v.begin, u.begin)))
-        on_v, on_u = v.begin <= w_place, u.begin <= w_place
-        v.place, u.place = np.where(on_v, w_place, v.begin), np.where(on_u, w_place, u.begin)
-        w_begins = np.maximum(w_end, np.maximum(v.ready * on_v, u.ready * on_u))
-        head_g = g.dispatched(depth)
-        head_w = np.minimum(v.dispatched(depth), u.dispatched(depth))
-        g_waits, w_waits = ~g_runs & g.left, ~w_runs & (v.left | u.left)
-        g_held, w_held = g_waits & (head_w < g.begin), w_waits & (head_g < w_place)
-        g_open = np.where(g_held, np.maximum(g_open, now), g_open)  # not even its loads are dispatched
-        g_go, w_go = g_waits & ~g_held & (begins <= now), w_waits & ~w_held & (w_begins <= now)
-        g_left = np.where(g_go, g.body, g_left)
-        g_runs |= g_go
-        if (some := np.flatnonzero(w_go)).size:
-            until = np.minimum(np.where(on_v, v.end, v.begin), np.where(on_u, u.end, u.begin))
-            body, asked, chain, calls = _piece(v, u, w_place, until, (on_v, on_u), slots, some)
-            whole = np.maximum(body, 1e-9)
-            w_body[some], w_left[some], w_share[some] = whole, body, np.minimum(1.0, asked / whole)
-            w_chain[some], w_calls[some] = chain / whole, calls / whole
-            w_until[some], w_rate[some] = until[some], (until - w_place)[some] / whole
-            w_runs |= w_go
+        g_some, w_some = g < g_stop, v < v_stop or u < u_stop
+        g_body, fill = known[g, _BODY], known[g, _FILL]
+        begins = max(g_end, max(g_open, g_ready) + fill)
+        if not w_runs:
+            w_place = max(w_place, min(begin[v], begin[u]))
+        on_v, on_u = begin[v] <= w_place, begin[u] <= w_place
+        w_begins = w_end
+        if on_v:
+            w_begins = max(w_begins, v_ready)
+        if on_u:
+            w_begins = max(w_begins, u_ready)
+        head_g = _dispatched(known, begin, end, g, g_place, depth)
+        head_w = min(
+            _dispatched(known, begin, end, v, w_place if on_v else begin[v], depth),
+            _dispatched(known, begin, end, u, w_place if on_u else begin[u], depth),
+        )
+        g_waits, w_waits = not g_runs and g_some, not w_runs and w_some
+        g_held, w_held = g_waits and head_w < begin[g], w_waits and head_g < w_place
+        if g_held:
+            g_open = max(g_open, now)  # not even its loads are dispatched
+        if g_waits and not g_held and begins <= now:
+            g_runs, g_left = True, g_body
+        if w_waits and not w_held and w_begins <= now:
+            w_until = min(end[v] if on_v else begin[v], end[u] if on_u else begin[u])
+            span = w_until - w_place
+            w_left, asked, chain, calls = _piece(known, begin, end, v, u, on_v, on_u, span, slots)
+            whole = max(w_left, 1e-9)
+            w_share, w_chain, w_calls, w_rate = min(1.0, asked / whole), chain / whole, calls / whole, span / whole
+            w_runs = True
         # How fast, in parts of full speed: no stream comes further in the program than it is dispatched.
-        g_at_head = g_runs & (g.place >= head_w - _SOON) & (head_w < g.end)
-        w_at_head = w_runs & (w_place >= head_g - _SOON) & (head_g < w_until)
-        g_most = np.where(g_at_head, np.minimum(1.0, w_runs * w_rate / np.maximum(g.rate, 1e-12)), 1.0)
-        w_most = np.where(w_at_head, np.minimum(1.0, g_runs * g.rate / np.maximum(w_rate, 1e-12)), 1.0)
-        g_asks = g_runs * g.asks * g_most
+        g_rate = max(end[g] - begin[g], 1.0) / max(g_body, 1.0)  # the compiler's cycles in a cycle at full speed
+        g_at_head = g_runs and g_place >= head_w - _SOON and head_w < end[g]
+        w_at_head = w_runs and w_place >= head_g - _SOON and head_g < w_until
+        g_most = min(1.0, w_rate / max(g_rate, 1e-12) if w_runs else 0.0) if g_at_head else 1.0
+        w_most = min(1.0, g_rate / max(w_rate, 1e-12) if g_runs else 0.0) if w_at_head else 1.0
+        g_asks = min(1.0, known[g, _PORT] / max(g_body, 1.0)) * g_most if g_runs else 0.0
         # Where chunks wait for their own way, what keeps one from the port keeps back all: a transfer of the other stream, as
         # long as it lasts, if the work asks often enough to meet it.
-        w_most /= np.maximum(1.0, w_chain + g_asks * np.minimum(1.0, w_calls * g.residual))
-        w_asks = w_runs * w_share * w_most
-        g_gets = np.minimum(g_asks, np.maximum(0.5, 1.0 - w_asks))
-        w_gets = np.minimum(w_asks, 1.0 - g_gets)
-        g_speed = g_runs * g_most * np.where(g_asks > 0, g_gets / np.maximum(g_asks, 1e-12), 1.0)
-        w_speed = w_runs * w_most * np.where(w_asks > 0, w_gets / np.maximum(w_asks, 1e-12), 1.0)
+        residual = known[g, _SQUARES] / max(2 * known[g, _PORT], 1.0)
+        w_most /= max(1.0, w_chain + g_asks * min(1.0, w_calls * residual))
+        w_asks = w_share * w_most if w_runs else 0.0
+        g_gets = min(g_asks, max(0.5, 1.0 - w_asks))
+        w_gets = min(w_asks, 1.0 - g_gets)
+        g_speed = g_most * (g_gets / max(g_asks, 1e-12) if g_asks > 0 else 1.0) if g_runs else 0.0
+        w_speed = w_most * (w_gets / max(w_asks, 1e-12) if w_asks > 0 else 1.0) if w_runs else 0.0
         # To the next change.
-        g_moves, w_moves = g.rate * g_speed, w_rate * w_speed
-        ahead = np.where(g_waits & ~g_held, begins - now, _when(g_left, g_speed, g_runs))
-        ahead = np.minimum(ahead, np.where(w_waits & ~w_held, w_begins - now, _when(w_left, w_speed, w_runs)))
-        ahead = np.minimum(ahead, _when(head_w - g.place, g_moves - w_moves, g_runs & ~g_at_head & (head_w < g.end)))
-        ahead = np.minimum(ahead, _when(head_g - w_place, w_moves - g_moves, w_runs & ~w_at_head & (head_g < w_until)))
-        if g_held.any():
-            ahead = np.minimum(ahead, np.maximum(1.0, _when(g.begin - head_w, w_moves, g_held)))
-        if w_held.any():
-            ahead = np.minimum(ahead, np.maximum(1.0, _when(w_place - head_g, g_moves, w_held)))
-        ahead = np.where(ahead >= _NEVER / 2, 0.0, np.maximum(ahead, 0.0))
+        g_moves, w_moves = g_rate * g_speed, w_rate * w_speed
+        g_waits, w_waits = g_waits and not g_runs, w_waits and not w_runs
+        ahead = min(
+            begins - now if g_waits and not g_held else _when(g_left, g_speed, g_runs),
+            w_begins - now if w_waits and not w_held else _when(w_left, w_speed, w_runs),
+        )
+        ahead = min(ahead, _when(head_w - g_place, g_moves - w_moves, g_runs and not g_at_head and head_w < end[g]))
+        ahead = min(ahead, _when(head_g - w_place, w_moves - g_moves, w_runs and not w_at_head and head_g < w_until))
+        if g_held:
+            ahead = min(ahead, max(1.0, _when(begin[g] - head_w, w_moves, True)))
+        if w_held:
+            ahead = min(ahead, max(1.0, _when(w_place - head_g, g_moves, True)))
+        ahead = 0.0 if ahead >= _NEVER / 2 else max(ahead, 0.0)
         now += ahead
-        g_left -= ahead * g_speed
-        w_left -= ahead * w_speed
-        g_over, w_over = g_runs & (g_left <= _SOON), w_runs & (w_left <= _SOON)
-        g.place = np.where(g_runs, g.end - g_left * g.rate, g.place)
-        w_place = np.where(w_runs, w_until - np.where(w_over, 0.0, w_left) * w_rate, w_place)
-        changed: list[Ints] = []
-        if (some := np.flatnonzero(g_over)).size:
-            done[g.number(some), some] = (now + g.drain + token_latency)[some]
-            g_end[some], g_open[some] = now[some], (now - g.early)[some]
-            g_runs &= ~g_over
-            g.advance(some)
-            changed.append(some)
-        if w_over.any():
-            w_end = np.where(w_over, now, w_end)
-            w_runs &= ~w_over
-            for side, on in ((v, on_v), (u, on_u)):
-                if (some := np.flatnonzero(w_over & on & (w_until >= side.end))).size:
-                    done[side.number(some), some] = (now + token_latency)[some]
-                    side.advance(some)
-                    changed.append(some)
+        changed = False
+        if g_runs:
+            g_left -= ahead * g_speed
+            g_place = end[g] - g_left * g_rate
+            if g_left <= _SOON:
+                done[g] = now + known[g, _DRAIN] + token
+                g_end, g_open, g_runs, changed = now, now - known[g, _EARLY], False, True
+                g += 1
+                g_place = begin[g]
+        if w_runs:
+            w_left -= ahead * w_speed
+            over = w_left <= _SOON
+            w_place = w_until - (0.0 if over else w_left) * w_rate
+            if over:
+                w_end, w_runs = now, False
+                if on_v and w_until >= end[v]:
+                    done[v] = now + token
+                    v, changed = v + 1, True
+                if on_u and w_until >= end[u]:
+                    done[u] = now + token
+                    u, changed = u + 1, True
         if changed:
-            for side in (g, v, u):
-                side.look(done, np.concatenate(changed))
-            if not (g.left | v.left | u.left).any():
-                break
-        rounds += 1
-        if rounds > 40 * (count + 1):
-            raise RuntimeError("Step's operations must come to an end")
-    total = np.max(done[:count], axis=0, initial=0.0) - token_latency if count else now
-    return Times(total=np.maximum(total, now))
+            g_ready, v_ready, u_ready = _ready(order, done, g), _ready(order, done, v), _ready(order, done, u)
+    return -1.0
+
+
+@compiled
+def _run(order: Order, lanes: Lanes, gemms: Floats, work: Floats, total: Floats, by_stage: Floats) -> bool:
+    places = order.base[3]
+    known = np.zeros((places, gemms.shape[1]))
+    begin, end, done = np.zeros(places), np.zeros(places), np.zeros(places)
+    for lane in range(len(total)):
+        token = lanes.token_latency[lane]
+        _load(order, lanes, gemms, work, lane, known)
+        _plan(order, known, begin, end)
+        now = _lane(order, known, begin, end, lanes.depth[lane], token, lanes.slots[lane], done)
+        if now < 0:
+            return False
+        frontier = 0.0
+        for i in range(len(order.listed)):
+            place, stage = order.listed[i]
+            if done[place] - token > frontier:
+                by_stage[lane, stage] += done[place] - token - frontier
+                frontier = done[place] - token
+        total[lane] = max(frontier, now)
+    return True

@@ -1,42 +1,46 @@
-"""Cycles of the work between GEMMs alone on many machines: chunks that pass the work buffer's slots one behind the other.
+"""Cycles of the work between GEMMs alone on many machines, each distinct shape of it once.
 
-An operation is n chunks, all but the last alike. Each is loaded, passes its units one after another, and is stored; its slot is
-free for the chunk after next (of two slots) when it is stored. The first chunks are worked out one by one, stores and loads
-served as the port does; the others follow in the same period. Chunks of unlike sizes count in proportion to their busiest
-unit or port.
+What an operation's cycles depend on differs: a vector operation doesn't ask for the updater's lanes. Operations that ask for
+the same parts of the machine are a *kind*, and machines that are alike in these parts a group of this kind.
 """
 
-from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from collections.abc import Mapping as Table
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dataflows.analytic.machines import Machines
-from dataflows.analytic.pipeline import Pass, kept_chunks, pipeline
-from dataflows.chunks import Chunk, Move, chunk_count, chunks_of
+from dataflows.analytic.actions import ACTIONS, Counted, counted, work_actions, work_key
+from dataflows.analytic.machines import Machines, combined
+from dataflows.analytic.pipeline import Part, Passes, passes_of, pipeline
+from dataflows.chunks import Chunk, Move, equal_chunks
 from dataflows.mapping import Mapping
-from simulator.analytic import Ints
-from simulator.arch import Accelerator, ceil_div
-from simulator.layout import burst_beats, burst_slot, pitch
-from simulator.schedule import Engine
-from workloads.ops import Prune, Tensor, Update, Vector
-from workloads.sparsity import NM
+from simulator.analytic import Costs, Ints
+from simulator.arch import Accelerator
+from simulator.layout import plane_bytes, transfer_complete
+from workloads.ops import Prune, Update, Vector
 
-__all__ = ["StreamCycles", "shape_of", "stream_cycles"]
+__all__ = ["StreamCycles", "StreamTables", "Work", "shape_of"]
 
-_HEAD = 16  # chunks looked at one by one: those that read what is smaller than a share for each chunk
-_FIELDS = ("clock_hz", "pe", "work_buffer", "pruner", "updater", "vector", "dram", "sequencer")
+
+Work = Vector | Prune | Update
+
+_BLOCK = 1024  # machines at once: their costs take up some megabytes
+_VECTOR, _UPDATE, _PRUNE = range(3)
+_PARTS = ("vector", "updater", "pruner")
+_LEFT = 64  # tables of chunks to keep
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamCycles:
-    """By machine group and operation, alone on the machine; and for each machine the group that it is in."""
+    """What operations take alone: operation `i` on a machine is in row ``first[i] + group[kind[i], machine]`` of the rest."""
 
-    group: Ints
-    total: Ints
+    kind: Ints  # by operation
+    first: Ints
+    group: Ints  # by kind and machine
+    groups: Ints  # by kind: how many
+    total: Ints  # cycles
     port: Ints  # cycles in which the port is held
     loads: Ints  # commands of the busiest queue
     estimate: Ints  # the compiler's, by which it orders the program
@@ -46,75 +50,223 @@ class StreamCycles:
     vector: Ints  # cycles in which the units are busy
     update: Ints
     prune: Ints
+    read_bytes: Ints
+    write_bytes: Ints
+    actions: Ints | None  # (rows, ACTIONS), where asked for
 
 
-@dataclass(slots=True)
-class _Spec:
-    """What all operations on a machine read of it."""
+class _Columns(NamedTuple):
+    """What commands of a kind's operations do, each distinct one once: a column of costs."""
 
-    accelerator: Accelerator
-    top: int
-    bottom: int
-    behind: int
-
-    @classmethod
-    def of(cls, accelerator: Accelerator) -> "_Spec":
-        slot = burst_slot(accelerator)
-        behind = burst_beats(accelerator) + accelerator.dram.latency_cycles(accelerator.clock_hz)
-        return cls(accelerator, slot.numerator, slot.denominator, behind)
-
-    def busy(self, rows: int, run_bytes: int) -> int:
-        return ceil_div(self._bursts(rows, run_bytes) * self.top, self.bottom)
-
-    def complete(self, rows: int, run_bytes: int) -> int:
-        return (self._bursts(rows, run_bytes) - 1) * self.top // self.bottom + self.behind
-
-    def _bursts(self, rows: int, run_bytes: int) -> int:
-        return rows * (pitch(self.accelerator, run_bytes) // self.accelerator.dram.burst_bytes)
+    moves: dict[Any, int]  # rows, bytes
+    work: dict[Any, int]
+    updates: dict[Any, int]  # elements
+    prunes: dict[Any, int]  # elements, pattern, whether groups lie across rows
 
 
-@dataclass(slots=True)
-class _Alone:
-    """An operation on a machine: its passes, what they leave out of their total, and sums over all commands."""
+class _Chunks(NamedTuple):
+    """A kind's operations in chunks."""
 
-    passes: list[Pass]
-    extra: int
-    sums: dict[str, int]
-
-
-def stream_cycles(
-    ops: Sequence[Vector | Prune | Update], machines: Machines, mapping: Mapping, rows: Table[str, int]
-) -> StreamCycles:
-    """Each operation alone on each machine. `rows`: by operation the elements of a row of memory, where known."""
-    groups, group = machines.distinct(_FIELDS)
-    shape = (len(groups), len(ops))
-    names = ("total", "port", "loads", "estimate", "chunks", "transfers", "ways", "vector", "update", "prune")
-    found = {name: np.zeros(shape, np.int64) for name in names}
-    least = np.zeros(shape, np.int64)
-    lanes: dict[tuple[int, tuple[Engine, ...], int, int, int], list[tuple[int, int, Pass]]] = defaultdict(list)
-    for number in range(len(groups)):
-        spec = _Spec.of(groups[number])
-        for position, op in enumerate(ops):
-            if isinstance(op, Vector) and mapping.vector == "host":
-                continue
-            alone = _alone(op, spec, mapping, rows.get(op.name, 0))
-            for name, value in alone.sums.items():
-                found[name][number, position] = value
-            found["total"][number, position] = alone.extra
-            least[number, position] = max(alone.sums[name] for name in ("port", "vector", "update", "prune"))
-            for each in alone.passes:
-                units = tuple(unit for unit, _, _ in each.units)
-                kept = min(each.chunks, kept_chunks(each.slots))
-                lanes[len(each.reads), units, len(each.writes), each.slots, kept].append((number, position, each))
-    for (_, _, _, slots, kept), members in lanes.items():
-        times = pipeline([each for _, _, each in members], slots, kept)
-        at = np.array([(number, position) for number, position, _ in members]).T
-        np.add.at(found["total"], (at[0], at[1]), times)
-    found["total"] = np.maximum(found["total"], least)
-    return StreamCycles(group=group, **found)
+    columns: _Columns
+    passes: Passes
+    port: Ints  # by column and operation: how often it occurs as a transfer; and in a unit's work, by unit
+    units: Ints
+    moved: tuple[list[int], Ints]  # sizes of the compiler's estimates, and how often, by operation
+    facts: dict[str, Ints]  # by operation: what is the same on all machines
+    commands: Counted
 
 
-def shape_of(op: Vector | Prune | Update) -> object:
+class StreamTables:
+    """The work of a workload with some mapping. Keeps what machines have in common from call to call.
+
+    `rows`: by operation the elements of a row of memory, where known.
+    """
+
+    def __init__(self, ops: Sequence[Work], mapping: Mapping, rows: Table[str, int]) -> None:
+        self.ops, self._mapping, self._rows = tuple(ops), mapping, rows
+        asks = [self._asks(op) for op in ops]
+        self._kinds = tuple(dict.fromkeys(asks))
+        self._kind = np.array([self._kinds.index(each) for each in asks], np.int64)
+        self._chunks: dict[Hashable, _Chunks] = {}
+
+    def _asks(self, op: Work) -> tuple[bool, bool, bool]:
+        """Which units an operation passes: vector, updater, pruner."""
+        match op:
+            case Vector():
+                return True, False, False
+            case Prune():
+                return op.rescale, False, True
+            case Update():
+                return op.mask_search > 0, True, bool(op.prune) and self._mapping.pregenerate
+
+    def cycles(self, machines: Machines, *, actions: bool = False) -> StreamCycles:
+        """Each operation alone on each machine; and what it makes the machine do, if `actions`."""
+        cut = self._cut(machines)
+        memory = (machines.index["dram"], machines.index["clock_hz"], *([work_key(machines)] if actions else []))
+        sequencer = machines.key("sequencer", lambda part: (part.dispatch_cycles, part.token_latency))
+        slots = machines.values("work_buffer", "slots")
+        group, groups = np.zeros((len(self._kinds), len(machines)), np.int64), np.zeros(len(self._kinds), np.int64)
+        first, at = np.zeros(len(self.ops), np.int64), 0
+        parts: dict[str, list[Ints]] = {name: [] for name in (*_FOUND, *(["actions"] if actions else []))}
+        for number, asks in enumerate(self._kinds):
+            units = [machines.index[name] for name, asked in zip(_PARTS, asks, strict=True) if asked]
+            which = np.flatnonzero(self._kind == number)
+            one, group[number] = combined(cut, *memory, sequencer, slots, *units)
+            found = self._kind_cycles(which, machines.take(one), cut[one], actions)
+            for name, values in found.items():
+                parts[name].append(values.swapaxes(0, 1).reshape(len(one) * len(which), *values.shape[2:]))
+            groups[number] = len(one)
+            first[which] = at + len(one) * np.arange(len(which))
+            at += len(one) * len(which)
+        nothing = {"actions": np.zeros((0, len(ACTIONS)), np.int64)}
+        joined = {name: np.concatenate([*values, nothing.get(name, np.zeros(0, np.int64))]) for name, values in parts.items()}
+        done = joined.pop("actions", None)
+        return StreamCycles(kind=self._kind, first=first, group=group, groups=groups, actions=done, **joined)
+
+    @staticmethod
+    def _cut(machines: Machines) -> Ints:
+        """By machine: a number for each way to cut operations into chunks."""
+        some, which = machines.distinct("clock_hz", "pe", "work_buffer", "dram", *_PARTS)
+        known: dict[Hashable, int] = {}
+        return np.array([known.setdefault(_cut_of(some[i]), len(known)) for i in range(len(some))], np.int64)[which]
+
+    def _kind_cycles(self, ops: Ints, machines: Machines, cut: Ints, actions: bool) -> dict[str, Ints]:
+        """(machines, operations)"""
+        found: dict[str, Ints] = {name: np.zeros((len(machines), len(ops)), np.int64) for name in _FOUND}
+        if actions:
+            found["actions"] = np.zeros((len(machines), len(ops), len(ACTIONS)), np.int64)
+        for number in np.unique(cut):
+            alike = np.flatnonzero(cut == number)
+            chunks = self._chunks_of(ops, machines[int(alike[0])])
+            for start in range(0, len(alike), _BLOCK):
+                block = alike[start : start + _BLOCK]
+                for name, values in _timed(chunks, machines.take(block)).items():
+                    found[name][block] = values
+                if actions:
+                    found["actions"][block] = work_actions(chunks.commands, machines.take(block), len(ops))
+        return found
+
+    def _chunks_of(self, ops: Ints, accelerator: Accelerator) -> _Chunks:
+        key = (tuple(ops), _cut_of(accelerator))
+        if key not in self._chunks:
+            if len(self._chunks) >= _LEFT:
+                del self._chunks[next(iter(self._chunks))]
+            self._chunks[key] = self._make([self.ops[i] for i in ops], accelerator)
+        return self._chunks[key]
+
+    def _make(self, ops: Sequence[Work], accelerator: Accelerator) -> _Chunks:
+        columns = _Columns({}, {}, {}, {})
+        cuts = [_cut_up(op, accelerator, self._mapping, self._rows.get(op.name, 0)) for op in ops]
+        # Columns are numbered through: moves, then work, updates and prunes.
+        for op, cut in zip(ops, cuts, strict=True):
+            for chunk, _ in cut.parts:
+                for move in (*chunk.reads, *chunk.writes):
+                    columns.moves.setdefault((move.rows, move.bytes), len(columns.moves))
+                for each in _units(op, chunk, self._mapping, self._rows.get(op.name, 0)):
+                    for unit, what in each:
+                        table = columns[1 + unit]
+                        table.setdefault(what, len(table))
+        offsets = np.cumsum([0, *map(len, columns)])
+        operations: list[list[tuple[list[Part], int]]] = []
+        sizes: dict[int, int] = {}
+        moved: list[tuple[int, int, int]] = []
+        facts = {name: np.zeros(len(ops), np.int64) for name in ("loads", "chunks", "transfers", "read_bytes", "write_bytes")}
+        for number, (op, cut) in enumerate(zip(ops, cuts, strict=True)):
+            units = [_units(op, chunk, self._mapping, self._rows.get(op.name, 0)) for chunk, _ in cut.parts]
+            passes: list[tuple[list[Part], int]] = []
+            for at in range(cut.passes):
+                parts: list[Part] = []
+                for (chunk, times), its_units in zip(cut.parts, units, strict=True):
+                    writes = chunk.writes if at == cut.passes - 1 else ()
+                    passed = tuple((unit, int(offsets[1 + unit]) + columns[1 + unit][what]) for unit, what in its_units[at])
+                    read, write = (
+                        tuple(columns.moves[move.rows, move.bytes] for move in moves) for moves in (chunk.reads, writes)
+                    )
+                    parts.append(Part(read, passed, write, times))
+                    size = _bytes((*chunk.reads, *writes))
+                    moved.append((sizes.setdefault(size, len(sizes)), number, times))
+                    facts["transfers"][number] += times * (len(read) + len(write))
+                    facts["read_bytes"][number] += times * _bytes(chunk.reads)
+                    facts["write_bytes"][number] += times * _bytes(writes)
+                passes.append((parts, cut.usual))
+            operations.append(passes)
+            usual = cut.parts[cut.usual][0]
+            facts["chunks"][number] = cut.passes * cut.chunks
+            facts["loads"][number] = max(1, len(usual.reads), len(usual.writes)) * cut.passes * cut.chunks
+        port, by_unit = np.zeros((offsets[-1], len(ops)), np.int64), np.zeros((3, offsets[-1], len(ops)), np.int64)
+        for number, operation in enumerate(operations):
+            for part in (part for parts, _ in operation for part in parts):
+                np.add.at(port, ([*part.reads, *part.writes], number), part.times)
+                for unit, column in part.units:
+                    by_unit[unit, column, number] += part.times
+        estimated = np.zeros((len(sizes), len(ops)), np.int64)
+        rows = [self._rows.get(op.name, 0) for op in ops]
+        commands = counted([(op, cut.parts, cut.passes) for op, cut in zip(ops, cuts, strict=True)], self._mapping, rows)
+        for size, number, times in moved:
+            estimated[size, number] += times
+        return _Chunks(columns, passes_of(operations), port, by_unit, (list(sizes), estimated), facts, commands)
+
+
+def _timed(chunks: _Chunks, machines: Machines) -> dict[str, Ints]:
+    """(machines, operations)"""
+    columns = chunks.columns
+    shape = (len(machines), sum(map(len, columns)))
+    busy, complete = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    rows, run_bytes = np.array([*columns.moves], np.int64).reshape(-1, 2).T
+    sizes, times = chunks.moved
+    moves, estimates = len(columns.moves), np.zeros((len(machines), len(sizes)), np.int64)
+    first, which = combined(machines.index["dram"], machines.index["clock_hz"])
+    for number, one in enumerate(first):
+        some, accelerator = which == number, machines[int(one)]
+        dram, clock = accelerator.dram, accelerator.clock_hz
+        busy[some, :moves] = dram.transfer_cycles(rows, run_bytes, clock)
+        complete[some, :moves] = transfer_complete(accelerator, rows, run_bytes)
+        estimates[some] = dram.transfer_cycles(1, np.array(sizes, np.int64), clock)
+    at = moves
+    for name, table in zip(_PARTS, columns[1:], strict=True):
+        if table:
+            for number, part in enumerate(machines.parts[name]):
+                some = np.flatnonzero(machines.index[name] == number)
+                if len(some):
+                    took = _unit_times(part, name, [*table])
+                    busy[some, at : at + len(table)], complete[some, at : at + len(table)] = took
+        at += len(table)
+    dispatch, token = (machines.values("sequencer", leaf) for leaf in ("dispatch_cycles", "token_latency"))
+    total, ways = pipeline(chunks.passes, Costs(busy, complete), machines.values("work_buffer", "slots"), dispatch, token)
+    found = {name: np.broadcast_to(values, total.shape) for name, values in chunks.facts.items()}
+    found["port"], found["estimate"], found["ways"] = busy @ chunks.port, estimates @ times, ways
+    for name, often in zip(("vector", "update", "prune"), chunks.units, strict=True):
+        found[name] = busy @ often
+        total = np.maximum(total, found[name])
+    found["total"] = np.maximum(total, found["port"])
+    return found
+
+
+_FOUND = (
+    *("total", "port", "loads", "estimate", "chunks", "transfers", "ways", "vector", "update", "prune"),
+    *("read_bytes", "write_bytes"),
+)
+
+
+def _unit_times(part: Any, name: str, what: list[Any]) -> tuple[Ints, Ints]:
+    """Cycles for which a unit is busy, and to its results."""
+    if name == "pruner":
+        busy = np.array([part.busy(elements, pattern, across=across) for elements, pattern, across in what], np.int64)
+        return busy, busy
+    busy = part.cycles(np.array(what, np.int64))
+    return busy, busy + part.latency
+
+
+def _cut_of(accelerator: Accelerator) -> Hashable:
+    """What of the machine an operation's chunks depend on."""
+    return accelerator.pe.format, plane_bytes(accelerator), accelerator.dram.burst_bytes
+
+
+def _bytes(moves: Sequence[Move]) -> int:
+    return sum(move.rows * move.bytes for move in moves)
+
+
+def shape_of(op: Work) -> Hashable:
     """The operation without names."""
     match op:
         case Vector():
@@ -125,115 +277,30 @@ def shape_of(op: Vector | Prune | Update) -> object:
             return (op.elements, op.optimizer, op.prune, op.dense_copy, op.decay, op.mask_search)
 
 
-def _alone(op: Vector | Prune | Update, spec: _Spec, mapping: Mapping, row: int) -> _Alone:
-    accelerator = spec.accelerator
-    count = chunk_count(op, accelerator, pregenerate=mapping.pregenerate, row_elements=row)
-    head = list(islice(chunks_of(op, accelerator, pregenerate=mapping.pregenerate, row_elements=row), _HEAD))
-    first, rest = head[0], head[: count - 1]
-    last = _last(op, first, count, accelerator, mapping, row) if count > _HEAD else head[-1]
-    alike: dict[tuple[tuple[Move, ...], tuple[Move, ...]], list[Chunk]] = {}
-    for chunk in rest:
-        alike.setdefault((chunk.reads, chunk.writes), []).append(chunk)
-    parts = [(chunks[0], len(chunks)) for chunks in alike.values()]
-    if count > _HEAD:
-        parts[-1] = (parts[-1][0], parts[-1][1] + count - 1 - len(rest))
-    usual = parts[-1][0] if parts else last
-    passes = len(first.work) if isinstance(op, Vector) else 1
-    sums = dict.fromkeys(("port", "estimate", "vector", "update", "prune", "ways", "transfers"), 0)
-    sums |= {"loads": _queued(usual) * passes * count, "chunks": passes * count}
-    found: list[Pass] = []
-    extra = 0
-    for number in range(passes):
-        stored = number == passes - 1
-        found.append(base := _pass(op, usual, number, stored, count, spec, mapping, row))
-        extra -= base.way - base.flow if number < passes - 1 else 0  # the next pass's chunks follow without a gap
-        for chunk, times in (*parts, (last, 1)):
-            each = _pass(op, chunk, number, stored, count, spec, mapping, row)
-            extra += times * (each.flow - base.flow)
-            sums["transfers"] += times * (len(each.reads) + len(each.writes))
-            sums["ways"] += times * each.way
-            sums["port"] += times * sum(busy for busy, _ in (*each.reads, *each.writes))
-            for unit, busy, _ in each.units:
-                sums[unit.value] += times * busy
-            moved = sum(move.rows * move.bytes for move in ((*chunk.reads, *chunk.writes) if stored else chunk.reads))
-            sums["estimate"] += times * accelerator.dram.transfer_cycles(1, moved, accelerator.clock_hz)
-    return _Alone(found, extra, sums)
+class _Cut(NamedTuple):
+    """An operation's chunks: those that are alike, and how often; which of them most are; passes."""
+
+    parts: list[tuple[Chunk, int]]
+    usual: int
+    chunks: int
+    passes: int
 
 
-def _pass(
-    op: Vector | Prune | Update, chunk: Chunk, number: int, stored: bool, count: int, spec: _Spec, mapping: Mapping, row: int
-) -> Pass:
-    accelerator = spec.accelerator
-
-    def times(moves: tuple[Move, ...]) -> list[tuple[int, int]]:
-        return [(spec.busy(move.rows, move.bytes), spec.complete(move.rows, move.bytes)) for move in moves]
-
-    return Pass(
-        reads=times(chunk.reads),
-        units=_units(op, chunk, number, spec, mapping, row),
-        writes=times(chunk.writes) if stored else [],
-        chunks=count,
-        slots=accelerator.work_buffer.slots,
-        dispatch=accelerator.sequencer.dispatch_cycles,
-        token=accelerator.sequencer.token_latency,
-    )
+def _cut_up(op: Work, accelerator: Accelerator, mapping: Mapping, row: int) -> _Cut:
+    parts = equal_chunks(op, accelerator, pregenerate=mapping.pregenerate, row_elements=row)
+    usual = max(range(len(parts)), key=lambda at: parts[at][1])
+    count = sum(times for _, times in parts)
+    return _Cut(parts, usual, count, len(parts[0][0].work) if isinstance(op, Vector) else 1)
 
 
-def _queued(chunk: Chunk) -> int:
-    """Commands of a chunk in the queue that fills first."""
-    return max(1, len(chunk.reads), len(chunk.writes))
-
-
-def _units(
-    op: Vector | Prune | Update, chunk: Chunk, number: int, spec: _Spec, mapping: Mapping, row: int
-) -> list[tuple[Engine, int, int]]:
-    """What a chunk passes: the unit, for how long it is busy, and when its result is complete."""
-    vector, updater, pruner = spec.accelerator.vector, spec.accelerator.updater, spec.accelerator.pruner
-
-    def worked(work: int) -> tuple[Engine, int, int]:
-        return Engine.VECTOR, vector.cycles(work), vector.cycles(work) + vector.latency
-
-    def pruned(pattern: NM, across: bool) -> tuple[Engine, int, int]:
-        busy = pruner.busy(chunk.elements, pattern, across=across)
-        return Engine.PRUNE, busy, busy
-
+def _units(op: Work, chunk: Chunk, mapping: Mapping, row: int) -> list[list[tuple[int, object]]]:
+    """By pass: the units that a chunk goes through, and what they do."""
     match op:
         case Vector():
-            return [worked(chunk.work[number])]
+            return [[(_VECTOR, work)] for work in chunk.work]
         case Prune():
-            return [pruned(op.pattern, row > 0), *map(worked, chunk.work)]
+            return [[(_PRUNE, (chunk.elements, op.pattern, row > 0)), *((_VECTOR, work) for work in chunk.work)]]
         case Update():
-            busy = updater.cycles(chunk.elements)
             copies = op.prune if mapping.pregenerate else ()
-            packed = [pruned(pattern, stage == "bp") for stage, pattern in copies]
-            return [(Engine.UPDATE, busy, busy + updater.latency), *map(worked, chunk.work), *packed]
-
-
-def _last(op: Vector | Prune | Update, first: Chunk, count: int, accelerator: Accelerator, mapping: Mapping, row: int) -> Chunk:
-    """The last of an operation's chunks: what an operation of that size would do."""
-    match op:
-        case Vector():
-            bits = accelerator.pe.number.result_bits
-            done = [sum(c * 8 // bits for c in [move.bytes] * (count - 1)) for move in (*first.reads, *first.writes)]
-            sizes = [
-                Tensor(t.name, max(1, t.elements - before) if t.elements > before else t.elements)
-                for t, before in zip((*op.reads, *op.writes), done, strict=False)
-            ]
-            largest = max(t.elements for t in (*op.reads, *op.writes))
-            elements = max(1, largest - (count - 1) * first.elements)
-            rest = replace(
-                op,
-                work=max(1, op.work * elements // largest),
-                reads=tuple(sizes[: len(op.reads)]),
-                writes=tuple(sizes[len(op.reads) :]),
-            )
-            chunk = next(chunks_of(rest, accelerator, pregenerate=mapping.pregenerate, row_elements=row))
-            passes = len(first.work)
-            return replace(chunk, work=tuple(ceil_div(sum(chunk.work), passes) for _ in range(passes)))
-        case Prune():
-            elements = op.source.elements - (count - 1) * first.elements
-            rest = replace(op, source=Tensor(op.source.name, elements))
-        case Update():
-            elements = op.elements - (count - 1) * first.elements
-            rest = replace(op, elements=elements, mask_search=op.mask_search * elements // op.elements)
-    return next(chunks_of(rest, accelerator, pregenerate=mapping.pregenerate, row_elements=row))
+            packed = [(_PRUNE, (chunk.elements, pattern, stage == "bp")) for stage, pattern in copies]
+            return [[(_UPDATE, chunk.elements), *((_VECTOR, work) for work in chunk.work), *packed]]

@@ -8,15 +8,16 @@ of the result buffer for each bus beat. Equal commands are counted once, so that
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import Any
 
 from simulator.arch import Accelerator, Dataflow, ceil_div
 from simulator.cost.array_actions import MultiplyShape, entry_bits, multiply_actions
 from simulator.encoding import COMMAND_BITS
 from simulator.layout import bus_bytes, plane_word_bytes, result_places
 from simulator.schedule import Command, Engine, Load, Multiply, Prune, Store, Update, Vector
-from workloads.sparsity import NM
+from workloads.sparsity import NM, Pattern
 
-__all__ = ["Actions", "Tally", "actions", "update_operations", "vector_operations"]
+__all__ = ["Actions", "Kinds", "Tally", "actions", "line_entries", "update_operations", "vector_operations"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,11 @@ def vector_operations(accelerator: Accelerator) -> dict[str, int]:
     return {"multiplications": 1, "additions": 1, "integer_multiplications": 0, "integer_additions": 0}
 
 
+def line_entries(pattern: Pattern, k: Any, *, kept: bool) -> Any:
+    """Entries that k elements of the reduction are in an operand buffer: the kept ones of an operand that has the pattern."""
+    return ceil_div(k, pattern.group) * pattern.keep if kept and isinstance(pattern, NM) else k
+
+
 def actions(commands: Iterable[Command], accelerator: Accelerator) -> Actions:
     """Count a run of commands in program order: a `Program`, a `BinaryProgram` or a list."""
     tally = Tally(accelerator)
@@ -109,8 +115,7 @@ class Tally:
             case Store(engine=Engine.STORE_C):
                 counts["store_c", command.runs, command.run_bytes] += 1
             case Store():
-                entries = -1 if command.pattern is None else command.entries
-                counts["store_work", command.runs, command.run_bytes, entries] += 1
+                counts["store_work", command.runs, command.run_bytes, command.entries, command.pattern is not None] += 1
             case Multiply():
                 self._multiply(command)
             case Prune():
@@ -131,14 +136,13 @@ class Tally:
         for side, slot, lines in (("a", command.a_slot, m), ("b", command.b_slot, n)):
             if (side, slot) in self._waiting:
                 self._waiting.remove((side, slot))
-                kept = isinstance(pattern, NM) and command.sparse == side
-                line = ceil_div(k, pattern.group) * pattern.keep if kept and isinstance(pattern, NM) else k
-                self._counts["fill", side, batch * lines * line] += 1
+                kept = command.sparse == side
+                self._counts["fill", side, batch * lines * line_entries(pattern, k, kept=kept)] += 1
 
     def total(self) -> Actions:
         """What has been counted so far."""
         total = Counter[str]()
-        kinds = _Kinds(self._accelerator)
+        kinds = Kinds(self._accelerator)
         for (kind, *what), count in self._counts.items():
             for name, each in getattr(kinds, str(kind))(*what).items():
                 total[name] += count * each
@@ -147,35 +151,34 @@ class Tally:
         return Actions(**total)
 
 
-class _Kinds:
-    """A method for each kind of command: the actions of one."""
+class Kinds:
+    """A method for each kind of command: the actions of one. Sizes may be numpy integer arrays, but not a Multiply's."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.spec, self.bus, self.entry = accelerator, bus_bytes(accelerator), entry_bits(accelerator.pe)
         self.word = 8 * plane_word_bytes(accelerator)  # what a read of a plane takes out of its memory, however much is wanted
 
-    def _transfer(self, way: str, runs: int, run_bytes: int) -> dict[str, int]:
+    def _transfer(self, way: str, runs: Any, run_bytes: Any) -> dict[str, Any]:
         burst = self.spec.dram.burst_bytes
         return {way: 8 * runs * run_bytes, "dram_burst_bits": 8 * runs * ceil_div(run_bytes, burst) * burst}
 
-    def load(self, runs: int, run_bytes: int) -> dict[str, int]:
+    def load(self, runs: Any, run_bytes: Any) -> dict[str, Any]:
         return self._transfer("dram_read_bits", runs, run_bytes)
 
-    def load_work(self, runs: int, run_bytes: int) -> dict[str, int]:
+    def load_work(self, runs: Any, run_bytes: Any) -> dict[str, Any]:
         return self._transfer("dram_read_bits", runs, run_bytes) | {"work_write_bits": 8 * runs * run_bytes}
 
-    def fill(self, side: str, entries: int) -> dict[str, int]:
+    def fill(self, side: str, entries: Any) -> dict[str, Any]:
         """A tile into an operand buffer: a value and an index each."""
         return {f"{side}_write_bits": entries * self.entry}
 
-    def store_c(self, runs: int, run_bytes: int) -> dict[str, int]:
+    def store_c(self, runs: Any, run_bytes: Any) -> dict[str, Any]:
         """Each bus beat reads all places of a word of each bank."""
         beat = self.spec.array.cols * result_places(self.spec) * self.spec.pe.number.accumulator_bits
         return self._transfer("dram_write_bits", runs, run_bytes) | {"c_read_bits": runs * ceil_div(run_bytes, self.bus) * beat}
 
-    def store_work(self, runs: int, run_bytes: int, entries: int) -> dict[str, int]:
-        """Parts of the plane of the bus's width, each once; of kept entries (`entries` a row, else -1) beside them indices."""
-        packed = entries >= 0
+    def store_work(self, runs: Any, run_bytes: Any, entries: Any, packed: bool) -> dict[str, Any]:
+        """Parts of the plane of the bus's width, each once; of packed entries (so many a row) beside them indices."""
         row = entries * self.spec.pe.number.operand_bits // 8 if packed else run_bytes
         reads = ceil_div(runs * row, self.bus) * (2 if packed else 1)
         return self._transfer("dram_write_bits", runs, run_bytes) | {"work_read_bits": reads * self.word}
@@ -189,7 +192,7 @@ class _Kinds:
         one = multiply_actions(self.spec, (dataflow, *shape))  # pyright: ignore[reportArgumentType]
         return {name: batch * each for name, each in one.items()}
 
-    def prune(self, buffer: str, elements: int, pattern: NM, across: bool) -> dict[str, int]:
+    def prune(self, buffer: str, elements: Any, pattern: NM, across: bool) -> dict[str, Any]:
         """In the work buffer as `rtl.prune_engine`; in an operand buffer, which the RTL doesn't do, an entry at a time."""
         pe, pruner = self.spec.pe, self.spec.pruner
         bits, kept = pe.number.operand_bits, ceil_div(elements, pattern.group) * pattern.keep
@@ -201,7 +204,7 @@ class _Kinds:
         found |= {"work_read_bits": reads * self.word, "work_write_bits": kept * (bits + 8)}
         return found | {"turn_bits": reads * pruner.lanes * bits}  # words are written there across too
 
-    def update(self, elements: int, masked: bool, adam: bool) -> dict[str, int]:
+    def update(self, elements: Any, masked: bool, adam: bool) -> dict[str, Any]:
         number = self.spec.pe.number
         steps = self.spec.updater.cycles(elements)
         reads = 3 + masked + adam  # weight, velocity, gradient; mask; second moment
@@ -213,7 +216,7 @@ class _Kinds:
             "work_write_bits": elements * written,
         }
 
-    def vector(self, work: int, two: bool) -> dict[str, int]:
+    def vector(self, work: Any, two: bool) -> dict[str, Any]:
         """Each element operation reads its operands from their planes and writes its result."""
         steps = self.spec.vector.cycles(work)
         found = {f"vector_{name}": work * each for name, each in vector_operations(self.spec).items()}

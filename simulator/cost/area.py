@@ -7,7 +7,7 @@ nothing: `reports/synthesis/README.md`.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -19,7 +19,18 @@ from simulator.cost.devices import DEVICES, Resources
 from simulator.layout import bus_bytes
 from simulator.schedule import Unsupported
 
-__all__ = ["RESOURCES", "Area", "area", "calibration", "clock_drivers", "misfit", "prices_digest", "settings_of"]
+__all__ = [
+    "RESOURCES",
+    "Area",
+    "area",
+    "calibration",
+    "clock_drivers",
+    "misfit",
+    "part_cells",
+    "prices_digest",
+    "routed_hz",
+    "settings_of",
+]
 
 RESOURCES = ("lut", "ff", "dsp", "bram")
 _ARRAY_FIELDS = (
@@ -86,16 +97,12 @@ def area(accelerator: Accelerator, technology: str, known: Mapping[str, Any] | N
         raise ValueError(f"Technology must be one of {', '.join(calibration())}, not {technology!r}")
     factors_of = known if known is not None else calibration()[technology]
     parts: dict[str, Resources] = {}
-    for name, sizes_of in COMPONENTS.items():
-        count, factors = instances(accelerator, name), factors_of["parts"].get(_FACTORS_OF.get(name, name), {})
-        parts[name] = Resources(
-            **{
-                resource: round(cells(sizes, factors.get(resource, {})) * count)
-                for resource, sizes in sizes_of(accelerator, technology).items()
-            }
-        )
+    for name in COMPONENTS:
+        count, found = instances(accelerator, name), part_cells(accelerator, name, technology, factors_of)
+        parts[name] = Resources(**{resource: round(each * count) for resource, each in found.items()})
     total = Resources(**{resource: sum(getattr(part, resource) for part in parts.values()) for resource in RESOURCES})
-    fmax, spread = _fmax(accelerator, factors_of, parts)
+    absent = {name for name, part in parts.items() if not part.lut}
+    fmax, spread = routed_hz(accelerator, factors_of, absent)
     return Area(
         technology=technology,
         total=total,
@@ -106,20 +113,28 @@ def area(accelerator: Accelerator, technology: str, known: Mapping[str, Any] | N
     )
 
 
+def part_cells(accelerator: Accelerator, name: str, technology: str, known: Mapping[str, Any]) -> dict[str, float]:
+    """Of one instance of a part, by resource; not rounded. `known`: the technology's factors."""
+    factors = known["parts"].get(_FACTORS_OF.get(name, name), {})
+    sizes = COMPONENTS[name](accelerator, technology)
+    return {resource: cells(amounts, factors.get(resource, {})) for resource, amounts in sizes.items()}
+
+
 def clock_drivers(group: int, pes: int) -> dict[str, float]:
     """What lengthens an array's paths: a wider selector, a larger area of the chip."""
     return {"one": 1.0, "group": (group - 1).bit_length(), "size": pes**0.5}
 
 
-def _fmax(accelerator: Accelerator, known: Mapping[str, Any], parts: Mapping[str, Resources]) -> tuple[float, float]:
-    """The slowest of the array, by its fit, and of the other parts that the machine has."""
+def routed_hz(accelerator: Accelerator, known: Mapping[str, Any], absent: Collection[str]) -> tuple[float, float]:
+    """What place and route should reach, and its spread: the slowest of the array, by its fit, and of the other parts but those
+    that the machine doesn't have; 0 where nothing was routed. Of the machine it reads the PE and the array's size."""
     clock = known.get("clock", {})
     array = clock.get("array", {}).get(accelerator.pe.format)
     if not array:
         return 0.0, 0.0
     drivers = clock_drivers(accelerator.pe.group, accelerator.array.rows * accelerator.array.cols)
     period = sum(factor * drivers[name] for name, factor in array["period_ns"].items())
-    there = [hz for name, hz in clock["parts"].items() if name not in parts or parts[name].lut]
+    there = [hz for name, hz in clock["parts"].items() if name not in absent]
     return 1e6 * min([1000 / period, *there]), array["spread"]
 
 
