@@ -2,17 +2,10 @@
 
 import hashlib
 import json
-import os
-import signal
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
-from multiprocessing import active_children, get_context, parent_process
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -21,14 +14,9 @@ from dse.evaluate import row_of
 from dse.point import make_point
 from dse.space import Space
 from dse.store import Store
+from dse.workers import WorkerLostError, results
 
 __all__ = ["Progress", "WorkerLostError", "evaluate_settings", "key_of", "run_sweep", "sweep_frame"]
-
-_AHEAD = 4  # points per worker that wait for it
-
-
-class WorkerLostError(Exception):
-    """A worker process died (out of memory, or killed); what the store held is safe, and a re-run continues."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,77 +48,66 @@ def evaluate_settings(settings: dict[str, Any]) -> dict[str, Any]:
         return {"key": key_of(settings), **settings, "status": "failed", "error": f"{type(error).__name__}: {error}"}
 
 
-def run_sweep(space: Space, store: Store, *, jobs: int, report: Callable[[Progress], None]) -> None:
-    """Evaluate every point that the store does not hold yet, or holds as failed, `jobs` at a time.
+def run_sweep(space: Space, store: Store, *, jobs: int, report: Callable[[Progress], None], scheduler: str = "") -> list[str]:
+    """Evaluate every point that the store does not hold yet, or holds as failed. Returns all keys, in the space's order.
 
-    Each row is committed as it comes, so that a kill loses only the points under way. Raises WorkerLostError.
+    `jobs` at a time on this machine, or on the workers of the Dask cluster whose scheduler is at that address. Each row is
+    committed as it comes, so that a kill loses only the points under way. Raises what `dse.workers.results` raises.
     """
     store.forget_failed()
-    known = store.keys()
-    missing: dict[str, dict[str, Any]] = {}
-    for settings in space:
-        key = key_of(settings)
-        if key not in known:
-            missing.setdefault(key, settings)
-    found = len(space) - len(missing)
-    report(Progress(total=len(space), found=found, evaluated=0))
-    with closing(_rows(iter(missing.values()), jobs)) as rows:  # closed at once where store or report raises
-        for done, row in enumerate(rows, start=1):
+    keys = [key_of(settings) for settings in space]
+    missing = set(keys) - store.keys()
+    found = len(keys) - len(missing)
+    report(Progress(total=len(keys), found=found, evaluated=0))
+    points = _once(missing, zip(keys, space, strict=True))
+    rows = results(_row, points, jobs=jobs, scheduler=scheduler, lost=_lost)
+    with closing(rows):  # at once, also where store or report raises
+        for done, (key, row) in enumerate(rows, start=1):
+            if scheduler and row["key"] != key:
+                raise ConfigError(
+                    f"Workers of the cluster at {scheduler} must read this machine's trace {row.get('workload')!r}, the "
+                    f"same content at that path; one does not: {row.get('error', 'its digest differs')}"
+                )
             store.add([row])
-            report(Progress(total=len(space), found=found, evaluated=done, row=row))
+            report(Progress(total=len(keys), found=found, evaluated=done, row=row))
+    return keys
 
 
-def _rows(points: Iterator[dict[str, Any]], jobs: int) -> Generator[dict[str, Any], None, None]:
-    if jobs == 1:
-        yield from map(evaluate_settings, points)
-        return
-    # Fresh interpreters: a fork of a process with threads (progress bars) may hang.
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_end_with_parent)
-    others = set(active_children())
-    try:
-        running = _submit(pool, islice(points, jobs * _AHEAD))
-        while running:
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= _submit(pool, islice(points, len(finished)))
-            for future in finished:
-                yield future.result()
-    except BrokenProcessPool:
-        raise WorkerLostError(
-            "A worker process was lost, perhaps for lack of memory; run the same command to continue"
-        ) from None
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for worker in set(active_children()) - others:  # the end of this process would wait for the points under way
-            worker.terminate()
+_Keyed: TypeAlias = tuple[str, dict[str, Any]]
 
 
-def _submit(pool: ProcessPoolExecutor, points: Iterable[dict[str, Any]]) -> set[Future[dict[str, Any]]]:
-    """Hand points to workers, which start here and so never see Ctrl-C: it reaches them blocked, and this process after."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        return {pool.submit(evaluate_settings, settings) for settings in points}
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _once(wanted: set[str], points: Iterable[_Keyed]) -> Iterator[_Keyed]:
+    """Of wanted points the first with each key, made as they are drawn."""
+    for key, settings in points:
+        if key in wanted:
+            wanted.discard(key)
+            yield key, settings
 
 
-def _end_with_parent() -> None:
-    """In a worker: end when the parent does. Its queue would not tell, as each worker holds the queue's other end too."""
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _row(point: _Keyed) -> _Keyed:
+    """In a worker: a point's row, which holds the key as this worker derives it."""
+    key, settings = point
+    return key, evaluate_settings(settings)
 
 
-def sweep_frame(space: Space, store: Store) -> pd.DataFrame:
+def _lost(point: _Keyed, reason: str) -> _Keyed:
+    key, settings = point
+    return key, {"key": key, **settings, "status": "failed", "error": reason}
+
+
+def sweep_frame(space: Space, store: Store, *, keys: Sequence[str] | None = None) -> pd.DataFrame:
     """The space's points in its own order, as far as the store holds them; settings as this space names them.
 
-    Equal whether the sweep ran in one go, in pieces, or in parallel.
+    Equal whether the sweep ran in one go, in pieces, or in parallel. `keys`: of all points in order, as `run_sweep` returns
+    them; to derive them takes longer than all the rest.
     """
-    settings = pd.DataFrame([{"point": i, "key": key_of(s), **s} for i, s in enumerate(space)])
+    columns: dict[str, list[Any]] = {}
+    for settings in space:
+        for name, value in settings.items():
+            columns.setdefault(name, []).append(value)
+    if keys is None:
+        keys = [key_of(settings) for settings in space]
+    settings = pd.DataFrame({"point": range(len(keys)), "key": keys, **columns})
     rows = store.frame()
     known = rows[["key", *(name for name in rows.columns if name not in settings.columns)]]
     merged = settings.merge(known, on="key", how="inner", sort=False)

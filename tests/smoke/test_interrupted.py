@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from small import SMALL_TRACE, write_small_trace
 from terminal import DSE, children_of, dse, wait_until, write_space
 
 from dse.store import Store
@@ -20,24 +21,25 @@ AXES = """
 "mapping.pregenerate" = [true, false]
 """
 POINTS = 48
-SWEEP = ("sweep", "space.toml", "-o", "out", "-j", "2", "--no-report")
+SWEEP = ("sweep", "space.toml", "-o", "out", "--no-report")
 
 
 class Sweep:
     """A sweep in its own process group; every process that it starts carries its mark."""
 
-    def __init__(self, folder, *, quiet=True):
+    def __init__(self, folder, *, quiet=True, jobs=2):
         self.folder, self.mark = folder, f"NMDSE_TEST={uuid.uuid4().hex}"
         name, _, value = self.mark.partition("=")
         self.process = subprocess.Popen(
-            [DSE, *SWEEP, *(["-q"] if quiet else [])], cwd=folder, env={**os.environ, name: value}, start_new_session=True,
+            [DSE, *SWEEP, "-j", str(jobs), *(["-q"] if quiet else [])],
+            cwd=folder, env={**os.environ, name: value}, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def workers(self):
         return [pid for pid in children_of(self.mark) if pid != self.process.pid]
 
-    def end(self, timeout=60):
+    def end(self, timeout=300):
         out, err = self.process.communicate(timeout=timeout)
         return self.process.returncode, out, err
 
@@ -62,40 +64,61 @@ def rows_in(folder):
         return len(store.keys())
 
 
-@pytest.fixture
-def whole(tmp_path):
-    """The tables of the sweep when nothing stops it."""
-    folder = tmp_path / "whole"
+def write_small_space(folder, batches):
+    """Points of some milliseconds, 48 for each batch, so that a kill comes among many of them."""
     folder.mkdir()
-    write_space(folder, AXES)
-    assert dse(*SWEEP, "-q", cwd=folder).returncode == 0
+    write_small_trace(folder)
+    path = write_space(folder, f"{AXES}batch = {list(range(1, batches + 1))}")
+    path.write_text(path.read_text().replace("resnet18-cifar", SMALL_TRACE))
+
+
+def tables(folder):
     return {name: (folder / "out" / name).read_bytes() for name in ("results.csv", "results.parquet")}
 
 
-def test_killed_ten_times_over_it_ends_with_the_same_table(tmp_path, whole):
-    folder = tmp_path / "killed"
-    folder.mkdir()
-    write_space(folder, AXES)
+def whole(folder, batches):
+    """The tables of the sweep when nothing stops it."""
+    write_small_space(folder, batches)
+    assert dse(*SWEEP, "-q", "-j", "1", cwd=folder).returncode == 0
+    return tables(folder)
+
+
+@pytest.mark.parametrize(("times", "batches"), [(4, 4), pytest.param(20, 8, marks=pytest.mark.slow)])
+def test_killed_again_and_again_it_ends_with_the_same_table(tmp_path, times, batches):
+    folder, points = tmp_path / "killed", POINTS * batches
+    write_small_space(folder, batches)
     luck, held, kills = random.Random(20240607), 0, 0
-    for attempt in range(10):
-        sweep = Sweep(folder)
-        # From before the store exists to after some points: at most four a time, so that there is work left for all ten.
-        target = held + luck.choice((0, 1, 2, 3, 4)) if attempt else 0
+    for attempt in range(times):
+        sweep = Sweep(folder, jobs=2 - attempt % 2)
+        # From before the store exists to after some points: a few at a time, so that there is work left for all attempts.
+        target = held + luck.choice((0, 1, 2, 5, 10)) if attempt else 0
         wait_until(lambda goal=target, mine=sweep: rows_in(folder) >= goal or mine.process.poll() is not None, 30)
-        time.sleep(luck.uniform(0, 0.6 if target == held else 0.05))
+        time.sleep(luck.uniform(0, 1.5 if target == held else 0.05))
         kills += sweep.process.poll() is None
-        sweep.kill(group=attempt % 2 == 0)
+        sweep.kill(group=attempt % 4 < 2)
         assert sweep.all_ended(10), "workers outlive the sweep"
         now = rows_in(folder)
         assert now >= held, "rows were lost"
         held = now
-    assert kills == 10
-    assert 0 < held < POINTS
+    assert kills == times
+    assert 0 < held < points
     last = Sweep(folder)
     code, out, err = last.end()
     assert (code, err) == (0, "")
-    assert f"{POINTS} ok, of {POINTS} points" in out
-    assert {name: (folder / "out" / name).read_bytes() for name in whole} == whole
+    assert f"{points} ok, of {points} points" in out
+    assert tables(folder) == whole(tmp_path / "whole", batches)
+
+
+def test_two_sweeps_at_once_share_a_store_and_lose_nothing(tmp_path):
+    folder = tmp_path / "shared"
+    write_small_space(folder, 2)
+    both = [Sweep(folder, jobs=1) for _ in range(2)]
+    for sweep in both:
+        code, out, err = sweep.end()
+        assert (code, err) == (0, "")
+        assert f"{2 * POINTS} ok, of {2 * POINTS} points" in out
+    assert rows_in(folder) == 2 * POINTS
+    assert tables(folder) == whole(tmp_path / "whole", 2)
 
 
 @pytest.mark.parametrize("whom", ["group", "main process"])
@@ -115,7 +138,7 @@ def test_ctrl_c_ends_it_soon_and_says_how_to_continue(tmp_path, whom):
     assert "KeyboardInterrupt" not in out + err
     kept = rows_in(tmp_path)
     assert f"stopped; {kept} of {POINTS} points are safe in out/store.sqlite" in out
-    assert f"continue with: dse {' '.join(SWEEP)}" in out
+    assert f"continue with: dse {' '.join(SWEEP)} -j 2" in out
     assert 3 <= kept < POINTS
     assert sweep.all_ended(10), "workers outlive the sweep"
 

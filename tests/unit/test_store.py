@@ -7,10 +7,12 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from importlib.metadata import version
 
+import pandas as pd
 import pytest
 
-from dse.store import Store, StoreError
+from dse.store import RELEASE, Store, StoreError
 
 
 @pytest.fixture
@@ -47,6 +49,60 @@ def test_columns_come_with_rows(path):
         frame = store.frame().set_index("key")
         assert frame.loc["b", 'odd "name".x'] == 1
         assert frame["text"].isna().tolist() == [True, False]
+
+
+def test_a_frame_of_some_columns_reads_only_those(path):
+    with Store(path) as store:
+        store.add([{"key": "a", "x": 1, "y": 2.5, "t": "u"}, {"key": "b", "x": 3}])
+        frame = store.frame(["t", "x", "none", "x"])
+        assert frame.columns.tolist() == ["t", "x", "none"]
+        assert frame["x"].tolist() == [1, 3]
+        assert frame["none"].isna().all()
+        asked = []
+        store._db.set_trace_callback(asked.append)
+        store.frame(["y"])
+        store._db.set_trace_callback(None)
+        assert [text for text in asked if text.startswith("SELECT")] == ['SELECT "y" FROM points ORDER BY "key"']
+        assert len(store.frame([])) == 2
+
+
+def test_a_frame_is_the_one_that_pandas_reads(path, monkeypatch):
+    """Whatever types and gaps a column's chunks have."""
+    monkeypatch.setattr("dse.store._CHUNK", 10)
+
+    def row(i):
+        late = i if i > 20 else None
+        return {
+            "key": f"{i:03}", "int": i, "gaps": i if i % 7 else None, "float": i / 3, "none": None,
+            "text": "x" if i % 5 else None, "mixed": "a" if i % 2 else i,
+            "late": late, "late_text": late and "z", "becomes": i if i < 15 else i / 2,
+            "number_then_text": i if i < 15 else "t", "text_late_number": 1 if i == 29 else late and "z", "big": 2**62 + i,
+        }  # fmt: skip
+
+    with Store(path) as store:
+        store.add(row(i) for i in range(30))
+        frame = store.frame()
+        with closing(sqlite3.connect(path)) as db:
+            read = pd.read_sql_query("SELECT * FROM points ORDER BY key", db)
+    pd.testing.assert_frame_equal(frame, read.drop(columns=RELEASE), check_exact=True)
+
+
+def test_a_store_knows_the_releases_of_its_rows_and_keeps_them_out_of_frames(path):
+    with Store(path) as store:
+        assert store.releases() == set()
+        store.add([{"key": "a", "x": 1}])
+        assert store.releases() == {version("nmdse")}
+        store._db.execute(f"UPDATE points SET {RELEASE} = NULL")  # as written by a release that did not say it
+        store.add([{"key": "b", "x": 1}])
+        assert store.releases() == {version("nmdse")}
+        assert RELEASE not in store.frame().columns
+        assert store.frame([RELEASE])[RELEASE].tolist()[1] == version("nmdse")
+
+
+def test_rows_of_several_kinds_in_one_transaction(path):
+    with Store(path) as store:
+        store.add([{"key": "a", "x": 1}, {"x": 2, "key": "b"}, {"key": "c", "y": 3}, {"key": "d", "x": 4}])
+        assert store.frame().fillna(0).to_dict("list") == {"key": ["a", "b", "c", "d"], "x": [1, 2, 0, 4], "y": [0, 0, 3, 0]}
 
 
 def test_values_keep_their_types_and_lists_and_giants_are_text(path):

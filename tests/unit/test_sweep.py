@@ -3,11 +3,13 @@
 import os
 import signal
 import time
+from multiprocessing import active_children
 
 import pandas as pd
 import pytest
 
 from dse import sweep
+from dse.config import ConfigError
 from dse.space import Objective, Space
 from dse.store import Store, StoreError
 from dse.sweep import Progress, WorkerLostError, evaluate_settings, key_of, run_sweep, sweep_frame
@@ -88,6 +90,76 @@ def test_equal_points_are_evaluated_once(tmp_path):
     assert frame["accelerator.name"].tolist() == ["a", "b", "c"]
 
 
+def test_keys_are_derived_once_where_the_frame_is_given_them(tmp_path, monkeypatch):
+    derived = []
+    monkeypatch.setattr(sweep, "key_of", lambda settings: derived.append(settings) or key_of(settings))
+    some = space(batch=[-1, -2, -1.0])  # points that cannot be: cheap
+    with Store(tmp_path / "s.sqlite") as store:
+        keys = run_sweep(some, store, jobs=1, report=lambda _: None)
+        asked = len(derived)
+        frame = sweep_frame(some, store, keys=keys)
+        assert len(derived) == asked
+        assert frame["key"].tolist() == keys == [key_of(settings) for settings in some]
+        pd.testing.assert_frame_equal(frame, sweep_frame(some, store), check_exact=True)
+
+
+def test_points_are_made_as_they_are_evaluated(tmp_path, monkeypatch):
+    """A space of a million points must not be held as a million dictionaries."""
+
+    class Watched(Space):
+        def __iter__(self):
+            for settings in super().__iter__():
+                made.append(settings)
+                yield settings
+
+    made, evaluated = [], []
+    watched = Watched(title="t", base=BASE, axes=space(batch=[-1, -2, -3, -4]).axes, objectives=())
+
+    def evaluate(settings):
+        evaluated.append(len(made))
+        return {"key": key_of(settings), "status": "invalid"}
+
+    monkeypatch.setattr(sweep, "evaluate_settings", evaluate)
+    with Store(tmp_path / "s.sqlite") as store:
+        run_sweep(watched, store, jobs=1, report=lambda _: None)
+    assert evaluated == [5, 6, 7, 8]  # after all four for the keys
+
+
+def _other_key(work, items, **_):
+    for item in items:
+        key, row = work(item)
+        yield key, row | {"key": "another"}
+
+
+def test_a_row_with_another_key_than_its_point_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "results", _other_key)
+    with Store(tmp_path / "s.sqlite") as store:
+        with pytest.raises(ConfigError, match=r"cluster at tcp://x:1 must read this machine's trace 'resnet18-cifar'"):
+            run_sweep(space(batch=[-1]), store, jobs=1, report=lambda _: None, scheduler="tcp://x:1")
+        assert not store.keys()
+
+
+def _all_lost(work, items, *, lost, **_):
+    assert work
+    for item in items:
+        yield lost(item, "4 workers died")
+
+
+def test_a_point_that_kills_its_workers_is_a_failed_row(tmp_path, monkeypatch):
+    some = space(batch=[-1, -2])
+    with Store(tmp_path / "s.sqlite") as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(sweep, "results", _all_lost)
+            run_sweep(some, store, jobs=1, report=lambda _: None, scheduler="tcp://x:1")
+            frame = sweep_frame(some, store)
+            assert frame[["batch", "status", "error"]].values.tolist() == [
+                [-1, "failed", "4 workers died"],
+                [-2, "failed", "4 workers died"],
+            ]
+        run_sweep(some, store, jobs=1, report=lambda _: None)
+        assert set(sweep_frame(some, store)["status"]) == {"invalid"}
+
+
 def test_bad_points_are_rows_and_the_sweep_goes_on(tmp_path, monkeypatch):
     real = sweep.row_of
 
@@ -124,9 +196,9 @@ def test_an_error_of_the_store_ends_the_sweep_and_its_workers(tmp_path, monkeypa
             run_sweep(SMALL, store, jobs=2, report=[].append)
     # Not by joining: the pool's own thread may be reaping the worker, which until it has noted that seems to run.
     deadline = time.monotonic() + 20
-    while sweep.active_children() and time.monotonic() < deadline:
+    while active_children() and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not sweep.active_children()
+    assert not active_children()
 
 
 def test_a_lost_worker_is_said_and_what_was_done_is_kept(whole, tmp_path):
@@ -134,7 +206,7 @@ def test_a_lost_worker_is_said_and_what_was_done_is_kept(whole, tmp_path):
 
     def kill_one(state):
         if state.evaluated == 2:
-            os.kill(sweep.active_children()[0].pid, signal.SIGKILL)
+            os.kill(active_children()[0].pid, signal.SIGKILL)
 
     many = space(method=["dense", "bdwp:2:8"], accelerator__pe__interleave=[4, 3, 2, 1], batch=[1, 2, 3])
     with Store(path) as store:
