@@ -12,10 +12,13 @@ from dse.commands.check import check_command
 from dse.commands.describe import list_command, show_command
 from dse.commands.diff import diff_command
 from dse.commands.explain import explain_command
+from dse.commands.merge import merge_command
 from dse.commands.options import err
+from dse.commands.pareto import pareto_command, report_command
 from dse.commands.rtl import rtl_command
 from dse.commands.run import run_command
-from dse.commands.sweep import pareto_command, report_command, sweep_command
+from dse.commands.sensitivity import sensitivity_command
+from dse.commands.sweep import sweep_command
 from dse.commands.trace import trace_command
 from dse.config import ConfigError
 from dse.store import StoreError
@@ -39,7 +42,9 @@ for name, command in {
     "sweep": sweep_command,
     "pareto": pareto_command,
     "report": report_command,
+    "sensitivity": sensitivity_command,
     "diff": diff_command,
+    "merge": merge_command,
     "trace": trace_command,
     "rtl": rtl_command,
     "check": check_command,

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -17,13 +17,16 @@ from dse.config import ConfigError
 from dse.evaluate import Run, evaluate
 from dse.pareto import candidates, front_of
 from dse.point import make_point, trace_digest
-from dse.space import Objective, Space
+from dse.space import Objective, Space, space_data, space_from
 from dse.store import StoreError
 from reports.inputs import Detail, Direction, ReportInputs
 from simulator.arch import leaf_fields
 from simulator.presets import PRESETS
 from simulator.result import EngineTime
 from simulator.schedule import Engine
+
+if TYPE_CHECKING:
+    from dse.bulk_outcome import BulkOutcome
 
 __all__ = ["SweepFolder", "command_line", "versions"]
 
@@ -45,6 +48,7 @@ class SweepFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.store, self.space_file = path / "store.sqlite", path / "sweep.json"
+        self.chunks = path / "chunks"  # of a sweep by the closed form
         self.report, self.parquet, self.csv = path / "report.html", path / "results.parquet", path / "results.csv"
 
     def create(self) -> None:
@@ -59,29 +63,14 @@ class SweepFolder:
 
     def save_space(self, space: Space, command: str) -> None:
         """Keep what was swept, so that `dse pareto`, `dse report` and ``FOLDER#N`` need only the folder."""
-        data = {
-            "title": space.title,
-            "base": space.base,
-            "axes": space.axes,
-            "objectives": [[o.column, o.minimize] for o in space.objectives],
-            "samples": space.samples,
-            "seed": space.seed,
-            "command": command,
-        }
+        data = space_data(space) | {"command": command}
         _write(self.space_file, json.dumps(data, indent=1).encode())
 
     def load_space(self) -> tuple[Space, str]:
         """The space and the command. Raises ConfigError where the folder holds no sweep."""
         try:
             data = json.loads(self.space_file.read_text(encoding="utf-8"))
-            space = Space(
-                title=data["title"],
-                base=data["base"],
-                axes=tuple(tuple(axis) for axis in data["axes"]),
-                objectives=tuple(Objective(column, minimize) for column, minimize in data["objectives"]),
-                samples=data["samples"],
-                seed=data["seed"],
-            )
+            space = space_from(data)
             command = str(data["command"])
         except FileNotFoundError:
             raise ConfigError(f"Folder {str(self.path)!r} must hold a sweep, but it has no sweep.json") from None
@@ -105,9 +94,24 @@ class SweepFolder:
         if frame.empty:
             raise ConfigError(f"Folder {str(self.path)!r} must hold at least one evaluated point for a report")
         good = frame[frame["status"] == "ok"]
-        front = front_of(good, space.objectives) if len(good) else good
+        self._write_report(space, frame, front_of(good, space.objectives) if len(good) else good, command)
+
+    def write_bulk_report(self, space: Space, outcome: "BulkOutcome", command: str) -> None:
+        """The same of a sweep of very many points: front, what is near it, and a sample; counts are of all points.
+
+        Raises as `write_report` does.
+        """
+        from dse.bulk_text import outcome_text  # loads what a sweep of event runs does without
+
+        if outcome.shown.empty:
+            raise ConfigError(f"Folder {str(self.path)!r} must hold at least one evaluated point for a report")
+        more = {"counts": outcome.statuses, "stopped": outcome.stopped, "notices": tuple(outcome_text(outcome))}
+        self._write_report(space, outcome.shown, outcome.front, command, **more)
+
+    def _write_report(self, space: Space, frame: pd.DataFrame, front: pd.DataFrame, command: str, **more: Any) -> None:
+        good = frame[frame["status"] == "ok"]
         names = candidates(front, space.objectives) if len(good) else {}
-        settings = {str(row["key"]): int(row["point"]) for row in frame.to_dict("records")}
+        settings = dict(zip(frame["key"].astype(str), frame["point"].astype(int), strict=True))
         details: list[Detail] = []
         for name, key in names.items():
             if all(key != detail.key for detail in details):
@@ -125,6 +129,7 @@ class SweepFolder:
             store=str(self.store),
             digests={name: trace_digest(name) for name in sorted({str(s) for s in good["workload"]})},
             date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            **more,
         )
         from reports.report import write_report  # plotly takes longer to load than most commands to run
 

@@ -1,15 +1,15 @@
 """The Pareto front of evaluated points, and three of it to talk about."""
 
-import difflib
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from dse.config import ConfigError
-from dse.space import Objective
+from dse.constraints import BREAKS
+from dse.expressions import close_to, numbers, parse_expression
+from dse.objectives import Objective
 
-__all__ = ["candidates", "front_of", "objective_values"]
+__all__ = ["candidates", "front_of", "nondominated", "objective_values"]
 
 _TIME = ("latency_ms", "cycles", "cycles_per_image", "images_per_second")
 _SIZE = ("multipliers", "storage_bits")
@@ -18,34 +18,47 @@ _SIZE = ("multipliers", "storage_bits")
 def objective_values(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> NDArray[np.float64]:
     """Points x objectives, all to be minimized; NaN where a point has no number.
 
-    Raises ConfigError for an objective that is not a number column of the results.
+    Raises ConfigError for an objective that is neither a number column of the results nor arithmetic over them.
     """
     columns: list[NDArray[np.float64]] = []
     for objective in objectives:
-        known = sorted(str(column) for column in frame.select_dtypes("number").columns)
-        if objective.column not in known:
-            close = difflib.get_close_matches(objective.column, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else f", one of: {', '.join(known)}"
-            raise ConfigError(f"Objective {objective.column!r} must be a number column of the results{hint}")
-        values = pd.to_numeric(frame[objective.column], errors="coerce").to_numpy(np.float64)
+        values = numbers(_values(frame, objective.column))
         columns.append(values if objective.minimize else -values)
     return np.stack(columns, axis=1)
 
 
+def _values(frame: pd.DataFrame, column: str) -> NDArray[np.generic]:
+    known = sorted(str(name) for name in frame.select_dtypes("number").columns)
+    if column in known:
+        return frame[column].to_numpy()
+    expression = parse_expression(column, f"Objective {column!r}")
+    for name in expression.names or (column,):
+        if name not in known:
+            raise ConfigError(f"Objective {column!r} must be a number column of the results{close_to(name, known)}")
+    return np.broadcast_to(expression.of({name: frame[name] for name in expression.names}), len(frame))
+
+
+def nondominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows no other row beats: nowhere worse and somewhere better, less being better. Equal rows all stay; those with
+    NaN, and those with an infinite value, are left out."""
+    rows = np.flatnonzero(np.isfinite(values).all(axis=1))
+    found, some = np.zeros(len(values), bool), values[rows]
+    if len(some):
+        import moocore  # loads a library in C, which most commands do without
+
+        one = values.shape[1] == 1  # the library wants two columns
+        found[rows] = some[:, 0] == some.min() if one else moocore.is_nondominated(some, keep_weakly=True)
+    return found
+
+
 def front_of(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.DataFrame:
-    """The points that no other one beats, sorted by the first objective. Equal points all stay; those with NaN are left out."""
+    """The points that no other one beats, sorted by the first objective. Equal points all stay; those with NaN are left out,
+    and so are those that break a constraint (column `BREAKS`)."""
     values = objective_values(frame, objectives)
-    order = np.lexsort(values.T[::-1])
-    front: list[int] = []
-    best = np.empty((0, len(objectives)))
-    for i in order:  # in this order a point can only be beaten by one before it
-        if np.isnan(values[i]).any():
-            continue
-        beaten = ((best <= values[i]).all(axis=1) & (best < values[i]).any(axis=1)).any()
-        if not beaten:
-            front.append(int(i))
-            best = np.vstack([best, values[i]])
-    return frame.iloc[front]
+    if BREAKS in frame.columns:
+        values[frame[BREAKS].fillna("").to_numpy() != ""] = np.nan
+    front = np.flatnonzero(nondominated(values))
+    return frame.iloc[front[np.lexsort(values[front].T[::-1])]]
 
 
 def candidates(front: pd.DataFrame, objectives: tuple[Objective, ...]) -> dict[str, str]:

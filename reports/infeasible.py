@@ -1,6 +1,8 @@
 """Why points of a sweep could not run: each constraint with how often it held, the worst demand, and what it depends on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -25,17 +27,22 @@ class Reason:
 def _common(rows: pd.DataFrame, frame: pd.DataFrame, axes: tuple[str, ...]) -> str:
     shared: list[str] = []
     for axis in axes:
-        values = {setting(axis, value) for value in rows[axis]}
-        if len(values) == 1 and len({setting(axis, value) for value in frame[axis]}) > 1:
+        values = {setting(axis, value) for value in _distinct(rows[axis])}
+        if len(values) == 1 and len({setting(axis, value) for value in _distinct(frame[axis])}) > 1:
             shared.append(f"{short_name(axis)} {values.pop()}")
     return ", ".join(shared) or "no single value of an axis"
+
+
+def _distinct(values: "pd.Series[Any]") -> Iterable[object]:
+    """Each value once; lists are among them."""
+    return {repr(value): value for value in values}.values()
 
 
 def reasons(inputs: ReportInputs) -> list[Reason]:
     """The most frequent first."""
     frame, found = inputs.frame, list[Reason]()
-    stopped = frame[frame["status"] != "ok"]
-    for status, column in (("unsupported", "constraint"), ("failed", "error")):
+    stopped = inputs.not_run
+    for status, column in (("unsupported", "constraint"), ("invalid", "error"), ("failed", "error")):
         rows = stopped[stopped["status"] == status]
         words = rows[column].fillna("unknown").astype(str) if column in rows.columns else pd.Series("unknown", index=rows.index)
         for what, group in rows.groupby(words, sort=True):

@@ -51,12 +51,17 @@ class ReportInputs:
 
     `frame` has a row per design point: key, status (ok, unsupported, failed), settings, metrics, or the reason against
     it (constraint, demand, limit, or error). Raises ValueError where keys or objectives name nothing in the frame.
+
+    Of a very large sweep the frame has only a part to look at. Then `counts` says how many points there are by status, and
+    `stopped` has a row for each point of all of them that did not run.
     """
 
     title: str
     frame: pd.DataFrame
     axes: tuple[str, ...]
     objectives: tuple[tuple[str, Direction], ...]
+    counts: Mapping[str, int] = field(default_factory=dict[str, int])
+    stopped: pd.DataFrame = field(default_factory=_empty)
     front: tuple[str, ...] = ()
     candidates: Mapping[str, str] = field(default_factory=dict[str, str])
     details: tuple[Detail, ...] = ()
@@ -80,6 +85,17 @@ class ReportInputs:
         known = set(self.frame["key"])
         if unknown := [key for key in (*self.front, *self.candidates.values()) if key not in known]:
             raise ValueError(f"ReportInputs fields 'front' and 'candidates' must hold keys of the frame, not {unknown!r}")
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """How many points the sweep has by status, drawn or not; the ones that ran first."""
+        known = self.counts or {str(name): int(count) for name, count in self.frame["status"].value_counts().items()}
+        return {status: known.get(status, 0) for status in ("ok", "unsupported", "invalid", "failed")}
+
+    @property
+    def not_run(self) -> pd.DataFrame:
+        """The points that did not run."""
+        return self.stopped if self.counts else self.frame[self.frame["status"] != "ok"]
 
     @property
     def ok(self) -> pd.DataFrame:

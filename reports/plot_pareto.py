@@ -124,7 +124,7 @@ def _draw(inputs: ReportInputs, rows: pd.DataFrame, x: str, y: str, height: int)
 
 
 def _caption(inputs: ReportInputs, rows: pd.DataFrame, x: str, y: str) -> str:
-    counts = inputs.frame["status"].value_counts()
+    counts = inputs.statuses
     front = rows[rows["key"].isin(inputs.front)]
     if front.empty:
         text = "No point of the front is among these."
@@ -136,7 +136,9 @@ def _caption(inputs: ReportInputs, rows: pd.DataFrame, x: str, y: str) -> str:
         )
     if len(inputs.objectives) == 3:
         text += " The front is over three objectives; in this projection its points need not form a line."
-    stopped = {status: int(counts.get(status, 0)) for status in ("unsupported", "failed")}
+    if inputs.counts:
+        text += f" Drawn: {len(inputs.ok):,} of the {counts['ok']:,} points that ran."
+    stopped = {status: counts[status] for status in ("unsupported", "invalid", "failed")}
     if any(stopped.values()):
         text += " Not drawn: " + " and ".join(f"{count} {status}" for status, count in stopped.items() if count) + "."
     return text

@@ -19,7 +19,7 @@ from reports.plot_speedup import speedup_plot
 from reports.plot_stacks import cause_plot, engine_plot, stage_plot
 from reports.plot_timeline import timeline_plots
 from reports.style import Plot, figure_json
-from reports.summary import cards, front_table, headline, point_counts, shared_settings
+from reports.summary import cards, front_table, headline, shared_settings
 from reports.values import label_within, number
 
 __all__ = ["render", "write_report"]
@@ -118,8 +118,8 @@ def render(inputs: ReportInputs) -> str:
         objectives=[
             (label_within(column), "less" if direction == "min" else "more") for column, direction in inputs.objectives
         ],
-        counts=point_counts(inputs.frame),
-        total=len(inputs.frame),
+        counts=inputs.statuses,
+        total=f"{sum(inputs.statuses.values()):,}",
         pareto=pareto[0],
         front=front_table(inputs),
         sections=sections,

@@ -137,7 +137,7 @@ def _bottleneck(detail: Detail) -> str:
 
 def headline(inputs: ReportInputs) -> tuple[str, list[str]]:
     """What to build, and sentences that say why. The knee is recommended; without one, the first candidate."""
-    counts = point_counts(inputs.frame)
+    counts = inputs.statuses
     if not counts["ok"]:
         return "No point of this sweep ran.", [f"{sum(counts.values())} points were tried; the reasons stand below."]
     chosen = _chosen(inputs)

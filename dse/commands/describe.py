@@ -1,11 +1,13 @@
 """`dse list` and `dse show`: what there is, and what it is made of."""
 
+import sys
+
 from rich.table import Table
 
 from dse.commands.options import AcceleratorArg, Set, accelerator_of, out
 from dse.point import trace_of
 from dse.render import print_accelerator, si
-from dse.space import read_space, shipped_spaces
+from dse.space import Space, read_space, shipped_spaces
 from simulator.cost.devices import DEVICES
 from simulator.presets import PRESETS
 from workloads.methods import METHODS
@@ -47,8 +49,12 @@ def list_command() -> None:
     table("devices (--fit)", list(limits.items()))
     table(
         "spaces (dse sweep NAME)",
-        [(name, f"{len(read_space(name)):,} points: {read_space(name).title}") for name in shipped_spaces()],
+        [(name, f"{space.size:,} points: {space.title}") for name, space in _spaces()],
     )
+
+
+def _spaces() -> list[tuple[str, Space]]:
+    return [(name, read_space(name, limit=sys.maxsize)) for name in shipped_spaces()]
 
 
 def show_command(accelerator: AcceleratorArg, changes: Set = None) -> None:

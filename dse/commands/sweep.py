@@ -1,35 +1,29 @@
-"""`dse sweep`, `dse pareto`, `dse report`: evaluate a space, and look at what came out."""
+"""`dse sweep`: evaluate the points of a space, all of them, a sample, or those that a search chooses."""
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
-from dse.commands.options import Fit, err, natural, out, positive, status
+from dse.commands.options import Fit, natural, positive
+from dse.commands.pareto import say, show_folder, summary
+from dse.commands.progress import watch
+from dse.commands.searching import check_closed_form, closed_form, event_runs, print_baseline, random_beside, search
 from dse.config import ConfigError
 from dse.folder import SweepFolder, command_line
-from dse.pareto import candidates, front_of
-from dse.render import number, print_front
-from dse.space import GRID_LIMIT, Objective, Space, read_space
+from dse.search import Baseline
+from dse.space import GRID_LIMIT, KINDS, Space, read_space
 from dse.store import Store
-from dse.sweep import Progress as SweepProgress
-from dse.sweep import run_sweep, sweep_frame
+from dse.sweep import Progress, run_sweep
 from simulator.cost.devices import DEVICES
 
-__all__ = ["pareto_command", "report_command", "sweep_command"]
+__all__ = ["sweep_command"]
+
+_CLOSED_LIMIT = 10_000_000  # points of a grid by the closed form: an hour or so of one core
+_BASELINES = {True: 5, False: 1}  # random searches beside a search, by the closed form and by event runs
 
 
 def sweep_command(
@@ -38,11 +32,35 @@ def sweep_command(
     jobs: Annotated[
         int, typer.Option("-j", "--jobs", parser=natural, metavar="N", help="Worker processes; 0: one per core.")
     ] = 0,
+    scheduler: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Evaluate on the workers of a Dask cluster: `tcp://host:8786`.")
+    ] = "",
     points: Annotated[
-        int | None, typer.Option(parser=positive, metavar="N", help="Sample so many points at random instead of the grid.")
+        int | None, typer.Option(parser=positive, metavar="N", help="So many points, at random or by --search.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(parser=natural, metavar="N", help="Seed of the sample.")] = None,
-    limit: Annotated[int, typer.Option(parser=positive, metavar="N", help="Points that a grid may have.")] = GRID_LIMIT,
+    kind: Annotated[str, typer.Option("--search", metavar="KIND", help=f"How points are chosen: {', '.join(KINDS)}.")] = "",
+    population: Annotated[
+        int | None, typer.Option(parser=positive, metavar="N", help="Points that a search asks for at a time.")
+    ] = None,
+    baselines: Annotated[
+        int | None,
+        typer.Option(parser=natural, metavar="N", help="Random searches of as many points beside a search [1; analytic: 5]."),
+    ] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(help="A limit that points must keep, as in `ecp5_lut <= 80000`; on top of the space's. Repeatable."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(parser=natural, metavar="N", help="Seed of the sample or the search.")] = None,
+    fidelity: Annotated[
+        str, typer.Option(help="event: each point on the event machine; analytic: closed form, thousands a second and core.")
+    ] = "event",
+    confirm: Annotated[
+        str, typer.Option(help="How an analytic sweep's best points are confirmed: none, event, or rtl (after event).")
+    ] = "event",
+    limit: Annotated[
+        int | None,
+        typer.Option(parser=positive, metavar="N", help="Points that a grid may have [100,000; analytic: 10 million]."),
+    ] = None,
     fit: Fit = "",
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar.")] = False,
     report: Annotated[bool, typer.Option(help="Write the HTML report.")] = True,
@@ -51,126 +69,89 @@ def sweep_command(
 
     Stop it whenever you like: the same command continues where it stopped. Example: `dse sweep resnet18 -o out/resnet18`
     """
-    swept = read_space(space, samples=points, seed=seed, limit=limit)
+    for name, value, choices in (("fidelity", fidelity, ("event", "analytic")), ("confirm", confirm, ("none", "event", "rtl"))):
+        if value not in choices:
+            raise ConfigError(f"Option '--{name}' must be {', '.join(choices[:-1])} or {choices[-1]}, not {value!r}")
+    closed = fidelity == "analytic"
+    swept = read_space(
+        space,
+        samples=points,
+        seed=seed,
+        limit=limit or (_CLOSED_LIMIT if closed else GRID_LIMIT),
+        kind=kind,
+        population=population,
+        constraints=constraint or (),
+    )
     if fit:
         if fit not in DEVICES:
             raise ConfigError(f"Option '--fit' must be one of {', '.join(DEVICES)}, not {fit!r}")
         swept = replace(swept, base=swept.base | {"fit": fit})
+    if closed:
+        check_closed_form(swept)
     target = SweepFolder(folder or Path("out") / Path(space).stem)
     target.create()
     target.save_space(swept, command_line())
     workers = jobs or os.cpu_count() or 1
-    said = "worker" if workers == 1 else "workers"
-    _say(f"{swept.title}: {len(swept):,} points, {workers} {said}, results in {target.path}")
+    total = swept.samples or len(swept)
+    on = f"the cluster at {scheduler}" if scheduler else f"{workers} {'worker' if workers == 1 else 'workers'}"
+    by = f" by {swept.search}, seed {swept.seed}" if swept.search else ""
+    say(f"{swept.title}: {total:,} points{by}{', closed form' if closed else ''}, {on}, results in {target.path}")
     done = 0
 
-    def count(state: SweepProgress) -> None:
+    def count(state: Progress) -> None:
         nonlocal done
         done = state.found + state.evaluated
 
     with Store(target.store) as store:
+        beside: Baseline | None = None
         try:
-            _watch(swept, store, workers, count, quiet=quiet)
-            _summary(target, swept, store, command_line(), report=report)
+            if swept.search:
+                runs = partial(event_runs, swept, store, jobs=workers, scheduler=scheduler, count=count)
+                using = closed_form(swept) if closed else runs()
+                swept, found = search(swept, target, using, command_line(), quiet=quiet)
+                seeds = range(swept.seed + 1, swept.seed + 1 + (_BASELINES[closed] if baselines is None else baselines))
+                beside = random_beside(swept, found, using, seeds, quiet=quiet)
+            if closed:
+                _closed(swept, target, store, workers, scheduler, confirm, quiet=quiet, report=report)
+            else:
+                with watch(swept, total, quiet=quiet) as shown:
+
+                    def seen(state: Progress) -> None:
+                        count(state)
+                        shown.seen(state)
+
+                    # After a search, its points that failed: they are tried again, as in any sweep.
+                    keys = run_sweep(swept, store, jobs=workers, scheduler=scheduler, report=seen)
+                summary(target, swept, store, command_line(), report=report, keys=keys)
+            if beside is not None:
+                print_baseline(swept, beside, target.path / "search.csv")
         except KeyboardInterrupt:
-            _say(f"\nstopped; {done:,} of {len(swept):,} points are safe in {target.store}")
-            _say(f"continue with: {command_line()}")
+            what = (
+                f"points are safe in {target.chunks}" if closed else f"{done:,} of {total:,} points are safe in {target.store}"
+            )
+            say(f"\nstopped; {what}")
+            if done or closed:
+                _what_is_there(target, report=report)
+            say(f"continue with: {command_line()}")
             raise
 
 
-def _say(text: str) -> None:
-    """A line as it is: names and paths may hold what a console would take for markup."""
-    out.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def _watch(space: Space, store: Store, workers: int, count: Callable[[SweepProgress], None], *, quiet: bool) -> None:
-    """Run the sweep with a bar: done, rate, time left, best so far; where there is no terminal, a line now and then."""
-    objective = space.objectives[0]
-    best: list[float] = []
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
-        TextColumn("{task.fields[best]}"),
-    )
-    with Progress(*columns, console=err, disable=quiet or not err.is_terminal, expand=True) as bar:
-        task = bar.add_task("points", total=len(space), rate="", best="")
-
-        def report(state: SweepProgress) -> None:
-            count(state)
-            if state.row is None:
-                bar.reset(task, completed=state.found)  # what was found says nothing of the rate
-            value = (state.row or {}).get(objective.column)
-            if isinstance(value, int | float):
-                best[:] = [min([*best, value]) if objective.minimize else max([*best, value])]
-            elapsed = bar.tasks[task].elapsed or 0.0
-            rate = f"{state.evaluated / elapsed:.1f}/s" if elapsed > 0 and state.evaluated else ""
-            text = f"best {objective.column} {number(best[0])}" if best else ""
-            bar.update(task, completed=state.found + state.evaluated, rate=rate, best=text)
-            done = state.found + state.evaluated
-            if not quiet and not err.is_terminal and (state.evaluated % 50 == 0 or done == state.total):
-                err.print(f"{done:,}/{state.total:,} points", highlight=False)
-
-        run_sweep(space, store, jobs=workers, report=report)
-
-
-def _summary(target: SweepFolder, space: Space, store: Store, command: str, *, report: bool) -> None:
-    """Tables, report, front and what went wrong."""
-    frame = sweep_frame(space, store)
-    target.write_tables(frame)
-    if report:
-        with status("writing the report"):
-            target.write_report(space, frame, command)
-    _print_pareto(space, frame)
-    if report:
-        _say(f"report: {target.report}")
-    _say(f"tables: {target.parquet}, {target.csv}")
-
-
-def _print_pareto(space: Space, frame: pd.DataFrame) -> None:
-    good = frame[frame["status"] == "ok"] if len(frame) else frame
-    if len(good):
-        front = front_of(good, space.objectives)
-        print_front(out, front, space.objectives, space.varied, candidates(front, space.objectives))
-    else:
-        out.print("no point ran, so there is no front")
-    counts = frame["status"].value_counts().to_dict() if len(frame) else {}
-    said = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
-    _say(f"{said or 'none evaluated yet'}, of {len(space):,} points")
-    for kind, column in (("unsupported", "constraint"), ("invalid", "error"), ("failed", "error")):
-        if counts.get(kind):
-            for reason, count in frame.loc[frame["status"] == kind, column].value_counts().head(5).items():
-                _say(f"  {kind}: {count} x {reason}")
-
-
-def pareto_command(
-    folder: Annotated[Path, typer.Argument(help="Folder of a sweep.")],
-    minimize: Annotated[
-        list[str] | None, typer.Option(help="Result column to minimize instead of the space's own. Repeatable.")
-    ] = None,
-    maximize: Annotated[list[str] | None, typer.Option(help="Result column to maximize. Repeatable.")] = None,
+def _closed(
+    swept: Space, target: SweepFolder, store: Store, jobs: int, scheduler: str, confirm: str, *, quiet: bool, report: bool
 ) -> None:
-    """Print the Pareto front of a sweep, whole or under way, for its own or other objectives.
+    from dse.bulk_sweep import MOST  # loads what a sweep of event runs does without
+    from dse.commands.closed import closed_summary, closed_sweep, confirm_by_rtl
 
-    Example: `dse pareto out/resnet18 --maximize images_per_second --minimize dram_bytes_per_image`
-    """
-    target = SweepFolder(folder)
-    space, _ = target.load_space()
-    if minimize or maximize:
-        chosen = [Objective(c, True) for c in minimize or ()] + [Objective(c, False) for c in maximize or ()]
-        space = replace(space, objectives=tuple(chosen))
-    with Store(target.store) as store:
-        _print_pareto(space, sweep_frame(space, store))
+    most = 0 if confirm == "none" else MOST
+    closed_sweep(swept, target, jobs=jobs, scheduler=scheduler, most=most, quiet=quiet)
+    outcome = closed_summary(target, swept, store, command_line(), most=most, report=report)
+    if confirm == "rtl" and not confirm_by_rtl(swept, outcome):
+        raise typer.Exit(1)
 
 
-def report_command(folder: Annotated[Path, typer.Argument(help="Folder of a sweep.")]) -> None:
-    """Write a sweep's tables and HTML report again, whole or under way. Example: `dse report out/resnet18`"""
-    target = SweepFolder(folder)
-    space, command = target.load_space()
-    with Store(target.store) as store:
-        _summary(target, space, store, command, report=True)
+def _what_is_there(target: SweepFolder, *, report: bool) -> None:
+    """Front, tables and report of a sweep that was stopped; Ctrl-C once more leaves them out."""
+    try:
+        show_folder(target, report=report)
+    except KeyboardInterrupt:
+        say(f"no report; later: dse report {target.path}")

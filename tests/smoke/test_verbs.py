@@ -13,7 +13,7 @@ import pytest
 from terminal import DSE, dse, refused, write_space
 
 ROOT = Path(__file__).parents[2]
-VERBS = ("run", "explain", "sweep", "pareto", "report", "diff", "trace", "rtl", "check", "list", "show")
+VERBS = ("run", "explain", "sweep", "pareto", "report", "diff", "merge", "sensitivity", "trace", "rtl", "check", "list", "show")
 
 
 def done(*arguments, cwd):

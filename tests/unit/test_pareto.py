@@ -2,13 +2,14 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dse.config import ConfigError
-from dse.pareto import candidates, front_of, objective_values
+from dse.pareto import candidates, front_of, nondominated, objective_values
 from dse.space import Objective
 
 
@@ -80,3 +81,21 @@ def test_an_objective_must_be_a_number_column(column):
     if column == "cycls":
         with pytest.raises(ConfigError, match="did you mean 'cycles'"):
             front_of(frame, (Objective(column, True),))
+
+
+def test_a_front_among_a_million_points_is_that_of_the_definition():
+    """On values that are few, so that what nothing dominates can be counted by value."""
+    values = np.random.default_rng(7).integers(0, 12, (1_000_000, 3)).astype(float)
+    values = values[(values.sum(axis=1) >= 9)]
+    distinct, counts = np.unique(values, axis=0, return_counts=True)
+    beaten = [((distinct <= row).all(axis=1) & (distinct < row).any(axis=1)).any() for row in distinct]
+    expected = {tuple(row) for row, lost in zip(distinct, beaten, strict=True) if not lost}
+    found = nondominated(values)
+    assert {tuple(row) for row in values[found]} == expected
+    assert found.sum() == counts[~np.array(beaten)].sum()
+
+
+def test_values_that_are_infinite_are_on_no_front():
+    values = np.array([[math.inf, 0.0], [-math.inf, 5.0], [1.0, 1.0], [2.0, 0.5], [3.0, 3.0]])
+    assert nondominated(values).tolist() == [False, False, True, True, False]
+    assert nondominated(values[:0]).tolist() == []

@@ -1,12 +1,15 @@
 """Does a space hold the points that its file says, in a fixed order, and does it refuse what can't be?"""
 
-import time
+import json
+from dataclasses import replace
 from itertools import product
 
+import numpy as np
 import pytest
 
+from dse import space as space_module
 from dse.config import ConfigError
-from dse.space import GRID_LIMIT, Objective, Space, read_space, shipped_spaces
+from dse.space import GRID_LIMIT, Objective, Space, read_space, shipped_spaces, space_data, space_from
 
 BASE = '[base]\naccelerator = "sat-vcu1525"\nworkload = "resnet18-cifar"\nmethod = "dense"\n'
 ROWS = '[axes]\n"accelerator.array.rows" = [8, 16]\n'
@@ -83,20 +86,16 @@ def test_a_file_may_ask_for_a_sample_which_the_caller_may_change(read):
     assert (len(read(text, samples=2, seed=1)), read(text, samples=2, seed=1).seed) == (2, 1)
 
 
-def test_a_billion_points_are_refused_at_once_with_their_number(read):
-    read(BASE + ROWS)  # the trace is in memory now
-    begin = time.perf_counter()
+def test_a_billion_points_are_refused_with_their_number_before_any_is_made(read, monkeypatch):
+    monkeypatch.setattr(space_module, "make_point", lambda _: pytest.fail("a point was made"))
     with pytest.raises(ConfigError, match=rf"at most {GRID_LIMIT:,} points, not 1,000,000,000; .*--points N"):
         read(BASE + BILLION)
-    assert time.perf_counter() - begin < 0.2
 
 
 def test_a_billion_points_can_be_sampled(read):
-    begin = time.perf_counter()
     space = read(BASE + BILLION, samples=50, seed=3)
     assert len({tuple(s.values()) for s in space}) == 50
     assert space.size == 10**9
-    assert time.perf_counter() - begin < 5
 
 
 def test_the_limit_can_be_raised_and_lowered(read):
@@ -115,7 +114,7 @@ def test_objectives(read):
 def test_shipped_spaces_read():
     assert "resnet18" in shipped_spaces()
     for name in shipped_spaces():
-        assert len(read_space(name)) > 0
+        assert len(read_space(name, limit=10**9)) > 0
     assert len(read_space("resnet18")) == 240
 
 
@@ -158,7 +157,7 @@ BAD = {
         "lists of one length, not {'accelerator.array.rows': 2, 'batch': 1}",
     ),
     "linked not tables": (BASE.replace("[base]", "linked = [3]\n[base]"), "section 'linked' must be tables, .*, not \\[3\\]"),
-    "kind": (BASE + ROWS + '[search]\nkind = "grit"\n', "'search.kind' must be grid or random, not 'grit'"),
+    "kind": (BASE + ROWS + '[search]\nkind = "grit"\n', "'search.kind' must be grid, random, .* or \\w+, not 'grit'"),
     "search field": (BASE + ROWS + "[search]\npoint = 3\n", "section 'search' has no field 'point'"),
     "search points": (BASE + ROWS + '[search]\nkind = "random"\npoints = 0\n', "'search.points' must be .* at least 1, not 0"),
     "search points missing": (BASE + ROWS + '[search]\nkind = "random"\n', "'search.points' must be .* at least 1, not 0"),
@@ -177,6 +176,26 @@ BAD = {
         BASE + ROWS + '[objectives]\nminimize = ["cycls"]\n',
         "objective 'cycls' must .*did you mean 'cycles'",
     ),
+    "objective arithmetic": (
+        BASE + ROWS + '[objectives]\nminimize = ["latency_ms * multiplers"]\n',
+        "objective 'latency_ms \\* multiplers' must .*did you mean 'multipliers'",
+    ),
+    "objective no arithmetic": (BASE + ROWS + '[objectives]\nminimize = ["latency_ms *"]\n', "must be arithmetic over columns"),
+    "objective a field": (
+        BASE + ROWS + '[objectives]\nminimize = ["accelerator.pe.group"]\n',
+        "give 'accelerator.pe.group' a value in \\[base\\], or an axis",
+    ),
+    "accuracy without a table": (BASE + ROWS + '[objectives]\nmaximize = ["accuracy"]\n', "objective 'accuracy' must be"),
+    "accuracy section": (BASE + ROWS + "[accuracy]\nfile = 3\n", "'accuracy' must hold table = \"FILE.csv\", not {'file': 3}"),
+    "accuracy file": (BASE + ROWS + '[accuracy]\ntable = "none.csv"\n', "none.csv' must be a CSV file"),
+    "constraint unknown": (
+        BASE + ROWS + '[constraints]\nmust = ["power_w <= 3"]\n',
+        "constraint 'power_w <= 3' must .*did you mean 'asic_45nm_power_w' or",
+    ),
+    "constraint no comparison": (BASE + ROWS + '[constraints]\nmust = ["cycles"]\n', "must be one comparison of columns"),
+    "constraints section": (BASE + ROWS + '[constraints]\nall = ["cycles < 1"]\n', "'constraints' has no field 'all'"),
+    "population": (BASE + ROWS + "[search]\npopulation = -1\n", "'search.population' must be an integer of at least 0, not -1"),
+    "search without points": (BASE + ROWS + '[search]\nkind = "nsga2"\n', "'search.points' must be .* at least 1, not 0"),
     "objective twice": (BASE + ROWS + '[objectives]\nminimize = ["cycles", "cycles"]\n', "each objective once"),
     "unknown setting": (BASE + "[axes]\nbach = [1]\n", "'bach' must be one of accelerator, batch, fit, method, workload"),
     "unknown field": (BASE + '[axes]\n"accelerator.pe.gruop" = [1]\n', "no field 'pe.gruop'; did you mean 'group'"),
@@ -205,3 +224,68 @@ def test_a_point_past_the_end_is_refused():
     space = Space(title="t", base={}, axes=(({"batch": 1}, {"batch": 2}),), objectives=(Objective("cycles", True),))
     with pytest.raises(ConfigError, match="one of 0 to 1 of space 't', not 2"):
         space.point_settings(2)
+
+
+@pytest.mark.parametrize("samples", [None, 4])
+def test_points_whose_settings_break_a_constraint_are_none_of_the_space(samples, read):
+    text = BASE + '[axes]\n"accelerator.array.rows" = [8, 16, 32]\nbatch = [1, 2, 3, 4]\n'
+    limit = ["accelerator.array.rows * batch <= 40", "batch != 3", "latency_ms <= 5"]
+    whole = [i for i, s in enumerate(read(text)) if s[ROW] * s["batch"] <= 40 and s["batch"] != 3]
+    space = read(text + f"[constraints]\nmust = {limit[:2]}\n", constraints=limit[2:], samples=samples)
+    assert [c.text for c in space.constraints] == limit
+    assert [c.text for c in space.on_settings] == limit[:2]
+    assert len(space) == len(list(space)) == (samples or len(whole))
+    assert set(space.indices) <= set(whole)
+    assert samples or list(space.indices) == whole
+    assert [space.point_settings(i) for i in range(len(space))] == list(space)
+    with pytest.raises(ConfigError, match="at most the 3 whose settings keep the constraints, not 4"):
+        read(text + f"[constraints]\nmust = {[*limit[:2], 'batch > 1']}\n", samples=4)
+
+
+def test_constraints_that_no_settings_keep_are_refused_by_name(read):
+    with pytest.raises(ConfigError, match="must have a point whose settings keep 'batch > 2', but of 2 none does"):
+        read(BASE + "[axes]\nbatch = [1, 2]\n[constraints]\nmust = ['batch > 2', 'latency_ms < 1']\n")
+
+
+def test_a_large_grid_is_sampled_where_its_settings_keep_the_constraints(read):
+    limits = ["accelerator.array.rows < accelerator.array.cols", "accelerator.pruner.lanes % 2 == 0"]
+    text = BASE + BILLION + f"\n[constraints]\nmust = {limits}\n"
+    space = read(text, samples=40, seed=5)
+    chosen = list(space)
+    assert len({tuple(s.values()) for s in chosen}) == 40
+    assert all(s[ROW] < s["accelerator.array.cols"] and s["accelerator.pruner.lanes"] % 2 == 0 for s in chosen)
+    assert chosen == list(read(text, samples=40, seed=5))
+    assert chosen != list(read(text, samples=40, seed=6))
+    with pytest.raises(ConfigError, match="only 0 have settings that keep the constraints, not 2"):
+        read(BASE + BILLION + "\n[constraints]\nmust = ['accelerator.array.rows < 1']\n", samples=2)
+
+
+def test_columns_are_the_settings_of_the_points(read):
+    space = read(BASE + '[axes]\n"accelerator.array.rows" = [8, 16, 32]\nmethod = ["dense", "bdwp:2:4"]\nbatch = [1, 2]\n')
+    indices = np.array([11, 0, 5, 5])
+    columns = space.columns(indices, space.names)
+    assert set(columns) == set(space.settings(0))
+    for row, index in enumerate(indices):
+        assert {name: values[row] for name, values in columns.items()} == space.settings(int(index))
+
+
+def test_a_search_has_the_points_that_it_chose(read):
+    text = BASE + '[axes]\nbatch = [1, 2, 3, 4]\n[search]\nkind = "nsga2"\npoints = 3\nseed = 5\npopulation = 2\n'
+    space = read(text)
+    assert (space.search, space.samples, space.seed, space.population, len(space)) == ("nsga2", 3, 5, 2, 0)
+    chosen = replace(space, chosen=(2, 0))
+    assert [s["batch"] for s in chosen] == [3, 1]
+    assert chosen.point_settings(1)["batch"] == 1
+    overridden = read(text, kind="tpe", samples=2, seed=1, population=4)
+    assert (overridden.search, overridden.samples, overridden.seed, overridden.population) == ("tpe", 2, 1, 4)
+    assert read(text, kind="grid").search == ""
+    assert len(read(text, kind="grid")) == 4
+    assert len(read(text, kind="random")) == 3
+
+
+def test_a_space_is_the_same_after_it_was_kept(read, tmp_path):
+    (tmp_path / "a.csv").write_text("workload,method,accuracy,source\nresnet18-cifar,dense,90,me\n")
+    text = BASE + ROWS + '[[linked]]\nbatch = [1, 2]\n"accelerator.array.cols" = [8, 16]\n[accuracy]\ntable = "a.csv"\n'
+    text += '[objectives]\nmaximize = ["accuracy", "images_per_second / multipliers"]\n[constraints]\nmust = ["batch < 4"]\n'
+    for space in (read(text), replace(read(text, kind="nsga2", samples=2), chosen=(1, 3))):
+        assert space_from(json.loads(json.dumps(space_data(space)))) == space

@@ -1,0 +1,276 @@
+"""Evaluate many points at once by the closed form: columns of the names and meaning that an event run's row has."""
+
+from collections.abc import Iterator
+from collections.abc import Mapping as Table
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dataflows.analytic.machines import Machines
+from dataflows.analytic.points import STAGES, Steps, step_cycles
+from dataflows.compile import prepared
+from dataflows.mapping import Mapping
+from dse.area_columns import AreaColumns, area_columns, misfits
+from dse.config import ConfigError
+from dse.machine_columns import machine_columns
+from dse.point import Point, make_point, workload_of
+from dse.positions import Ints, Points
+from simulator.cost.area import RESOURCES, calibration
+from workloads.graph import Workload
+from workloads.ops import Update
+
+__all__ = ["ANALYTIC", "BULK_METRICS", "EXACT", "STATUSES", "evaluate_points", "failed_points"]
+
+_Columns = dict[str, NDArray[np.float64]]
+ANALYTIC = "analytic"
+"""Fidelity of the closed form, as the column of that name has it."""
+
+STATUSES = ("ok", "unsupported", "invalid", "failed")
+_ROUTED = ("fmax_mhz", "latency_ms")  # where a technology's coefficients have a clock
+BULK_METRICS = (
+    "cycles",
+    "cycles_per_image",
+    "latency_ms",
+    "images_per_second",
+    "utilization",
+    "dense_gops",
+    "effective_gops",
+    "dram_bytes_per_image",
+    "dram_busy",
+    "mac_bound_speedup",
+    "multipliers",
+    "storage_bits",
+    *(f"{stage}_cycles" for stage in STAGES),
+    "macs",
+    "dense_macs",
+    "dram_read_bytes",
+    "dram_write_bytes",
+    "updated_elements",
+    "dense_fallbacks",
+    *(f"{technology}_{name}" for technology in calibration() for name in (*RESOURCES, "extrapolated")),
+    *(f"{technology}_{name}" for technology in calibration() if calibration()[technology].get("clock") for name in _ROUTED),
+)
+"""Those of `dse.evaluate.METRICS` that the closed form knows."""
+
+_TIMED = ("cycles", "_ms", "_per_second", "utilization", "_gops", "_busy", "cycles_per_image")
+EXACT = tuple(name for name in BULK_METRICS if not name.endswith(_TIMED))
+"""Of them, those that depend on no cycles: equal to an event run's."""
+
+_TRIES = 64  # evaluations that may fail on the way to the points that make them fail
+
+
+class _Reasons(NamedTuple):
+    """By point, as an event run's row has it; "" and NaN where there is none."""
+
+    status: NDArray[np.object_]
+    constraint: NDArray[np.object_]
+    demand: NDArray[np.float64]
+    limit: NDArray[np.float64]
+    error: NDArray[np.object_]
+
+    @classmethod
+    def of(cls, points: int) -> "_Reasons":
+        texts = [np.full(points, "", np.object_) for _ in range(3)]
+        texts[0][:] = "ok"
+        return cls(texts[0], texts[1], np.full(points, np.nan), np.full(points, np.nan), texts[2])
+
+    def stop(self, which: NDArray[Any], status: str, error: Any) -> None:
+        self.status[which], self.error[which] = status, error
+
+    def refuse(self, which: NDArray[Any], constraint: Any, demand: Any, limit: Any) -> None:
+        self.status[which], self.constraint[which], self.demand[which], self.limit[which] = (
+            "unsupported",
+            constraint,
+            demand,
+            limit,
+        )
+
+
+def evaluate_points(points: Points) -> pd.DataFrame:
+    """A row for each point, in their order: `point` (its number), `status`, settings, metrics (NaN where it did not run), and
+    why it did not: `constraint`, `demand`, `limit`, or `error`. No point's failure keeps the others from running."""
+    reasons = _Reasons.of(len(points))
+    metrics = {name: np.full(len(points), np.nan) for name in BULK_METRICS}
+    try:
+        found = machine_columns(points)
+    except ConfigError as error:
+        reasons.stop(np.arange(len(points)), "invalid", str(error))
+        return _frame(points, reasons, metrics)
+    bad = found.error != ""
+    reasons.stop(bad, "invalid", found.error[bad])
+    good = np.flatnonzero(~bad)
+    machines = found.machines.take(good)
+    for members in _groups(points.take(good)):
+        _evaluate(points, good[members], machines.take(members), reasons, metrics)
+    return _frame(points, reasons, metrics)
+
+
+def failed_points(points: Points, error: str) -> pd.DataFrame:
+    """The rows of points that could not be evaluated at all, and why."""
+    reasons = _Reasons.of(len(points))
+    reasons.stop(np.arange(len(points)), "failed", error)
+    return _frame(points, reasons, {name: np.full(len(points), np.nan) for name in BULK_METRICS})
+
+
+def _groups(points: Points) -> Iterator[Ints]:
+    """Positions of points that run the same: network, batch, method, mapping, device."""
+    axes = [i for i, axis in enumerate(points.grid.axes) if any(not name.startswith("accelerator.") for name in axis[0])]
+    code = points.code(axes)
+    order = np.argsort(code, kind="stable")
+    if len(order):
+        yield from np.split(order, np.flatnonzero(np.diff(code[order])) + 1)
+
+
+def _evaluate(points: Points, at: Ints, machines: Machines, reasons: _Reasons, metrics: _Columns) -> None:
+    """Points that run the same, at these positions, on these machines: fill in reasons and metrics."""
+    try:
+        point = make_point(points.settings(int(at[0])))
+        workload = _workload(point.workload, point.batch, point.method, point.mapping)
+    except ConfigError as error:
+        reasons.stop(at, "invalid", str(error))
+        return
+    except Exception as error:  # as in `dse.sweep.evaluate_settings`: counted, and named at the end
+        reasons.stop(at, "failed", f"{type(error).__name__}: {error}")
+        return
+    waiting, tries = [np.arange(len(at))], _TRIES
+    while waiting:
+        some = waiting.pop()
+        try:
+            found = _run(point, workload, machines.take(some), at[some], reasons)
+        except Exception as error:  # looked for in halves: what makes one point fail must not take the others with it
+            tries -= 1
+            if len(some) > 1 and tries > 0:
+                waiting += np.array_split(some, 2)
+            else:
+                reasons.stop(at[some], "failed", f"{type(error).__name__}: {error}")
+            continue
+        ran = reasons.status[at[some]] == "ok"
+        for name, values in found.items():
+            metrics[name][at[some]] = np.where(ran, values, np.nan)
+
+
+@lru_cache(maxsize=16)
+def _workload(workload: str, batch: int, method: str, mapping: Mapping) -> Workload:
+    return prepared(workload_of(workload, batch, method), mapping)
+
+
+def _run(point: Point, workload: Workload, machines: Machines, at: Ints, reasons: _Reasons) -> Table[str, Any]:
+    """Metrics of a point's workload on each machine; where one can't run it, the reason is filled in."""
+    areas, left = area_columns(machines), np.arange(len(at))
+    if point.fit:
+        over = misfits(areas, point.fit)
+        no = over.exceeds
+        reasons.refuse(at[no], over.constraint[no], over.demand[no], over.limit[no])
+        left = np.flatnonzero(~no)
+    steps = step_cycles(workload, machines.take(left), point.mapping)
+    no = ~steps.supported
+    reasons.refuse(at[left[no]], np.array(steps.reasons, np.object_)[steps.reason[no]], steps.demand[no], steps.limit[no])
+    found = _metrics(workload, point.batch, machines.take(left), steps) | _costs(machines.take(left), steps, areas, left)
+    spread = {name: np.zeros(len(at)) for name in found}
+    for name, values in found.items():
+        spread[name][left] = values
+    return spread
+
+
+def _metrics(workload: Workload, batch: int, machines: Machines, steps: Steps) -> dict[str, Any]:
+    """`Run.metrics` as far as the closed form knows them; floating-point operations in the same order."""
+    counts, cycles = _counts(workload), steps.cycles
+    multipliers, storage = _sizes(machines)
+    with np.errstate(divide="ignore", invalid="ignore"):  # cycles are 0 where a point did not run
+        seconds = cycles / _clock(machines)
+        return {
+            "cycles": cycles,
+            "cycles_per_image": cycles / batch,
+            "latency_ms": 1e3 * seconds,
+            "images_per_second": batch / seconds,
+            "utilization": counts["macs"] / (cycles * multipliers),
+            "dense_gops": 2 * counts["dense_macs"] / seconds / 1e9,
+            "effective_gops": 2 * counts["macs"] / seconds / 1e9,
+            "dram_bytes_per_image": (steps.dram_read_bytes + steps.dram_write_bytes) / batch,
+            "dram_busy": steps.port_busy / np.maximum(1, cycles),
+            "multipliers": multipliers,
+            "storage_bits": storage,
+            **{f"{stage}_cycles": steps.stages[:, number] for number, stage in enumerate(STAGES)},
+            "dram_read_bytes": steps.dram_read_bytes,
+            "dram_write_bytes": steps.dram_write_bytes,
+            **counts,
+        }
+
+
+def _costs(machines: Machines, steps: Steps, areas: dict[str, AreaColumns], which: Ints) -> dict[str, Any]:
+    """`dse.pricing.cost_columns` as far as the closed form knows them; `areas` are of more machines: these are `which`."""
+    clock, found = _clock(machines), dict[str, Any]()
+    for technology, area in areas.items():
+        found |= {f"{technology}_{resource}": cells[which] for resource, cells in area.cells.items()}
+        found[f"{technology}_extrapolated"] = area.extrapolated[which]
+        if f"{technology}_fmax_mhz" in BULK_METRICS:
+            routed = np.where(area.fmax_hz > 0, area.fmax_hz, np.nan)[which]
+            found[f"{technology}_fmax_mhz"] = routed / 1e6
+            found[f"{technology}_latency_ms"] = 1e3 * steps.cycles / np.minimum(routed, clock)
+    return found
+
+
+def _clock(machines: Machines) -> Ints:
+    return np.array(machines.parts["clock_hz"], np.int64)[machines.index["clock_hz"]]
+
+
+@lru_cache(maxsize=16)
+def _counts(workload: Workload) -> dict[str, float]:
+    """What a workload does on any machine."""
+    dense, effective = workload.dense_macs(), workload.effective_macs
+    return {
+        "mac_bound_speedup": dense / max(1, effective),
+        "macs": effective,
+        "dense_macs": dense,
+        "updated_elements": sum(op.elements for op in workload.ops if isinstance(op, Update)),
+        "dense_fallbacks": len(workload.notices),
+    }
+
+
+def _sizes(machines: Machines) -> tuple[Ints, Ints]:
+    """By machine: multipliers, and bits of storage."""
+    alike, which = machines.distinct("pe", "array")
+    specs = [alike[i] for i in range(len(alike))]
+    multipliers = np.array([spec.multipliers for spec in specs], np.int64)[which]
+    around = np.array([spec.storage_bits - 8 * sum(buffer.bytes for buffer in spec.buffers) for spec in specs], np.int64)
+    return multipliers, around[which] + 8 * sum(machines.values(name, "bytes") for name in _BUFFERS)
+
+
+_BUFFERS = ("a_buffer", "b_buffer", "c_buffer", "work_buffer")
+
+
+def _frame(points: Points, reasons: _Reasons, metrics: _Columns) -> pd.DataFrame:
+    settings = {name: _setting(points, name) for name in points.settings(0)} if len(points) else {}
+    columns: dict[str, Any] = {
+        "point": points.numbers,
+        **settings,
+        "status": pd.Categorical(reasons.status, STATUSES),
+        "fidelity": pd.Categorical([ANALYTIC] * len(points)),
+        **metrics,
+        "constraint": _texts(reasons.constraint),
+        "demand": reasons.demand,
+        "limit": reasons.limit,
+        "error": _texts(reasons.error),
+    }
+    return pd.DataFrame(columns)
+
+
+def _texts(values: NDArray[np.object_]) -> pd.Categorical:
+    """Few different texts; none is missing."""
+    return pd.Categorical([value or None for value in values])
+
+
+def _setting(points: Points, name: str) -> Any:
+    """A setting by point: numbers as such, all else as texts, of lists with spaces between (as `dse.store` keeps them)."""
+    axis = next((i for i, axis in enumerate(points.grid.axes) if name in axis[0]), -1)
+    choices = [choice[name] for choice in points.grid.axes[axis]] if axis >= 0 else [points.grid.base[name]]
+    place = points.place(axis) if axis >= 0 else np.zeros(len(points), np.int64)
+    if all(type(value) in (int, float) for value in choices) or all(type(value) is bool for value in choices):
+        return np.array(choices)[place]
+    texts = [" ".join(map(str, value)) if isinstance(value, list | tuple) else str(value) for value in choices]
+    known = list(dict.fromkeys(texts))
+    codes = np.array([known.index(text) for text in texts])[place]
+    return pd.Categorical.from_codes(codes.tolist(), pd.Index(known))
