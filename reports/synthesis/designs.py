@@ -13,6 +13,7 @@ from simulator.layout import bus_elements, operand_banks, result_places, word_el
 __all__ = ["COUNTS", "Design", "designs"]
 
 COUNTS = {
+    "pe": 90,
     "c_buffer": 12,
     "a_buffer": 15,
     "prune": 12,
@@ -35,6 +36,9 @@ _CHOICES: Mapping[str, tuple[Any, ...]] = {
     "multiply_latency": (2, 3, 4),
     "accumulate_latency": (3, 4, 5),
     "interleave": (0, 0, 1),  # above the accumulate latency
+    "pe_accumulate": (1, 1, 2, 4),  # of int8; these three for PEs on their own, of which many are measured
+    "pe_interleave": (0, 1, 0, 4, -1),
+    "pe_registers": (1, 2, 1, 4),
     "flows": _FLOWS,
     "rows": (2, 3, 4, 5, 6, 8),
     "cols": (2, 3, 4, 5, 6, 8),
@@ -94,15 +98,19 @@ def _built(part: str, taken: Mapping[str, Any]) -> Accelerator:
         form = ("fp16", "bf16")[taken["bus"] > 4]
     group = taken["group"]
     lanes = min(group, taken["lanes"])
-    accumulate = 1 if form == "int8" else taken["accumulate_latency"]
+    accumulate, interleave, registers = taken["accumulate_latency"], taken["interleave"], taken["registers"]
+    if form == "int8":
+        accumulate = taken["pe_accumulate"] if part == "pe" else 1
+    if part == "pe":
+        interleave, registers = max(1 - accumulate, taken["pe_interleave"]), taken["pe_registers"]
     pe = Pe(
         format=form,
         group=group,
         lanes=lanes,
-        registers=group * taken["registers"] if part == "array" else group,
+        registers=group * registers if part in ("array", "pe") else group,
         multiply_latency=taken["int8_latency"] if form == "int8" else taken["multiply_latency"],
         accumulate_latency=accumulate,
-        interleave=accumulate + taken["interleave"],
+        interleave=accumulate + interleave,
     )
     trains = taken["trains"] or part not in ("control", "machine")
     return Accelerator(
@@ -148,6 +156,8 @@ def _small_enough(part: str, machine: Accelerator, taken: Mapping[str, Any]) -> 
     """The machine, with a smaller array or fewer lanes where synthesis would take long: sizes of these are linear."""
     changed = dict(taken)
     number = machine.pe.number
+    if part == "pe":
+        changed |= {"rows": 2, "cols": 2}
     if part == "array":
         changed |= {side: min(3, (taken[side] + 1) // 2) for side in ("rows", "cols")}
     if part == "machine":

@@ -65,7 +65,7 @@ def write_readme(stored: Mapping[str, Any], known: Mapping[tuple[str, int], Desi
         runs, held = runs_of(technology), held_out(technology, factors, known)
         found[technology] = table = summary(held)
         text.append(f"## {technology}\n")
-        seconds = runs.groupby(["design", "number"])["seconds"].first()
+        seconds = runs["seconds"]
         text.append(f"{len(seconds)} runs, {seconds.sum():.0f} s.\n")
         text.append("| part | resource | runs | median | worst |\n|---|---|---|---|---|")
         for row in table.to_dict("records"):

@@ -42,7 +42,7 @@ def _sizes(part: str, row: Mapping[Hashable, Any], known: Known, technology: str
 
 
 def _design(row: Mapping[Hashable, Any], known: Known) -> Design:
-    return known[str(row["design"]), int(row["number"])]
+    return known[str(row["part"]), int(row["number"])]
 
 
 def _factors(resource: str, sizes: list[Sizes], measured: "pd.Series[Any]") -> dict[str, float]:
@@ -78,7 +78,7 @@ def errors(runs: pd.DataFrame, factors: Mapping[str, Any], known: Known, technol
             measured = int(row[resource])
             rows.append(
                 {
-                    **{name: row[name] for name in ("part", "design", "number", "format", "held_out")},
+                    **{name: row[name] for name in ("part", "number", "format", "held_out")},
                     "resource": resource,
                     "measured": measured,
                     "estimated": estimated,

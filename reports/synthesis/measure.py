@@ -24,35 +24,35 @@ _PES = re.compile(r"inner\.pe_\d+_\d+\.")
 
 
 def source_of(accelerator: Accelerator, part: str) -> str:
-    """Verilog of what is synthesised for a part, as module `unit`: the array with its PEs, the whole machine for `control` and
-    `machine`."""
-    return verilog_of(Placed(accelerator, part) if part in PARTS else Machine(accelerator), "unit")
+    """Verilog of what is synthesised for a part, or has it inside, as module `unit`: the array with its PEs for `pe` and
+    `array`, the whole machine for `control` and `machine`."""
+    if part in ("control", "machine"):
+        return verilog_of(Machine(accelerator), "unit")
+    return verilog_of(Placed(accelerator, "array" if part == "pe" else part), "unit")
 
 
-def measure(accelerator: Accelerator, part: str, technology: str, verilog: str) -> dict[str, Resources]:
-    """Cells of a part, made from its source: of `array` those of a PE as well (on the average:
-    one at the edge may lack an output's register); `control` is the machine without all other
-    parts."""
+def measure(accelerator: Accelerator, part: str, technology: str, verilog: str) -> Resources:
+    """Cells of a part, made from its source: `array` is what is around the PEs, `control` the machine without other parts."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = folder / "design.v"
         source.write_text(verilog)
 
-        def netlist(without: tuple[str, ...] = ()) -> Netlist:
-            return synthesize([source], "unit", technology, folder, apart=_PE, without=without)
+        def netlist(top: str = "unit", without: tuple[str, ...] = ()) -> Netlist:
+            return synthesize([source], top, technology, folder, apart=_PE, without=without)
 
         match part:
+            case "pe":
+                return netlist("unit.pe").resources
             case "array":
-                found, count = netlist(), accelerator.array.rows * accelerator.array.cols
-                pes = _inside(found, _PES)
-                pe = Resources(**{name: cells // count for name, cells in pes.as_dict().items()})
-                return {"pe": pe, "array": _less(found.resources, pe, count)}
+                found = netlist()
+                return _less(found.resources, _inside(found, _PES))
             case "control":
                 present = [name for name in PARTS if f"module \\unit.{name} " in verilog]
                 found = netlist(without=tuple(f"unit.{name}" for name in present)).resources
-                return {"control": replace(found, lut=found.lut - _no_choice(accelerator))}
+                return replace(found, lut=found.lut - _no_choice(accelerator))
             case _:
-                return {part: netlist().resources}
+                return netlist().resources
 
 
 def _no_choice(accelerator: Accelerator) -> int:
@@ -67,6 +67,6 @@ def _inside(netlist: Netlist, instances: re.Pattern[str]) -> Resources:
     return resources_of(netlist.family, Counter(cell["type"] for label, cell in found.items() if instances.match(label)))
 
 
-def _less(whole: Resources, part: Resources, count: int) -> Resources:
+def _less(whole: Resources, part: Resources) -> Resources:
     a, b = whole.as_dict(), part.as_dict()
-    return Resources(**{name: a[name] - count * b[name] for name in a})
+    return Resources(**{name: a[name] - b[name] for name in a})

@@ -27,25 +27,23 @@ def synthesise(technology: str, todo: list[Design], console: Console) -> None:
             try:
                 verilog = source_of(design.accelerator, design.part)
                 source, here = run_digest(verilog, technology), (design.part, design.number)
-                if any((row["design"], row["number"]) == here and row["source"] == source for row in rows):
+                if any((row["part"], row["number"]) == here and row["source"] == source for row in rows):
                     continue
                 found = measure(design.accelerator, design.part, technology, verilog)
             except (ValueError, YosysError) as error:
                 console.print(f"{technology} {design.part} {design.number}: {str(error)[:300]}")
                 continue
-            rows = [row for row in rows if (row["design"], row["number"]) != here]
-            for part, resources in found.items():
-                rows.append(
-                    {
-                        "design": design.part,
-                        "number": design.number,
-                        "part": part,
-                        "format": design.accelerator.pe.format,
-                        "held_out": design.held_out,
-                        **resources.as_dict(),
-                        "digest": design.accelerator.digest,
-                        "source": source,
-                        "seconds": round(time.monotonic() - began, 1),
-                    }
-                )
-            pd.DataFrame(rows).sort_values(["design", "number", "part"]).to_csv(path, index=False)
+            rows = [row for row in rows if (row["part"], row["number"]) != here]
+            rows.append(
+                {
+                    "part": design.part,
+                    "number": design.number,
+                    "format": design.accelerator.pe.format,
+                    "held_out": design.held_out,
+                    **found.as_dict(),
+                    "digest": design.accelerator.digest,
+                    "source": source,
+                    "seconds": round(time.monotonic() - began, 1),
+                }
+            )
+            pd.DataFrame(rows).sort_values(["part", "number"]).to_csv(path, index=False)

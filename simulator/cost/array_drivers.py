@@ -23,38 +23,41 @@ def _longest_hop(a: Accelerator) -> int:
     return (ceil_div(spec.group, spec.lanes) - 1) * max(spec.interleave, spec.accumulate_latency) + spec.accumulate_latency
 
 
-def _sums(spec: Pe, streams: bool, holds: bool, technology: str) -> tuple[Cells, int, int]:
-    """Accumulators of a PE: their memory, registers for a sum, choices between two sums."""
+def _sums(spec: Pe, streams: bool, holds: bool, technology: str) -> tuple[Cells, int]:
+    """Accumulators of a PE: their memories as look-up tables, and registers for a sum."""
     wide, late = spec.number.accumulator_bits, spec.interleave > spec.accumulate_latency
-    slots, registers, choices = 1 << max(1, bits_below(spec.interleave)), 0, 1
-    tables = 0
+    slots, registers, tables, rows = 1 << max(1, bits_below(spec.interleave)), 0, 0, 1
     if spec.interleave == spec.accumulate_latency == 1 and streams:
         registers += 1
     elif streams or late:
-        tables += 2 * register_file(technology, wide, 2 * slots).tables  # two are read
+        deep = register_file(technology, wide, 2 * slots)
+        tables, rows = 2 * deep.tables, deep.rows  # two are read
     if streams or (holds and late):  # an earlier sum waits
         if spec.interleave == 1:
             registers += 1
         else:
             tables += register_file(technology, wide, slots).tables
-        choices += int(streams and holds) + int(holds and late)
-    choices += int(late)
-    return Cells(bits=wide, rows=1, tables=tables), registers, choices
+    return Cells(bits=wide, rows=rows, tables=tables), registers
 
 
 def pe(a: Accelerator, technology: str) -> Sizes:
-    """One PE."""
+    """One PE.
+
+    A choice between a group's elements takes least where the index is there early: where a register file gives it, Yosys spends
+    tables on speed, the more the deeper that memory is.
+    """
     spec, form = a.pe, a.pe.format
     streams, holds = _flows(a)
     bits, wide, width, lanes = spec.number.operand_bits, spec.number.accumulator_bits, max(spec.group, spec.lanes), spec.lanes
     index = entry_bits(spec) - bits
     selects = spec.group > 1
     held = register_file(technology, entry_bits(spec), 2 << (max(1, bits_below(spec.registers)) if selects else 0))
-    sums, registers, choices = _sums(spec, streams, holds, technology)
-    buses = 1 + int(streams)
+    sums, registers = _sums(spec, streams, holds, technology)
+    late = spec.interleave > spec.accumulate_latency
     stages = max(0, spec.accumulate_latency - 1)
     whole = form == "int8"
     adder, product = "int8" if whole else "float", {"int8": 10, "fp16": 150, "bf16": 80}[form]
+    selected = selects * lanes * width * bits * 0.7
     return {
         "lut": {
             "one": 30,
@@ -63,12 +66,18 @@ def pe(a: Accelerator, technology: str) -> Sizes:
             f"tree {adder}": (lanes - 1) * (40 if whole else 700),
             f"add {adder}": 40 if whole else 700,
             f"add_stages {adder}": 10 * lanes * stages,
-            "selected": selects * lanes * buses * width * bits * 0.7,
-            "taken": lanes * bits * (buses - 1 + int(holds)),
+            "selected": selected,
+            "selected_column": selected * streams,
+            "selected_held": selected * holds,
+            "selected_both": selected * streams * holds,
+            "selected_deep": selected * holds * bits_below(held.rows),
             "indices": lanes * index * 2,
-            "choices": choices * wide,
+            "held": lanes * held.bits * holds,
+            f"late {adder}": wide * late,
+            f"late_streams {adder}": wide * late * streams,
+            f"both {adder}": wide * streams * holds,
+            "sum_rows": wide * (sums.rows - 1),
             "tables": holds * lanes * held.tables + sums.tables,
-            "rows": holds * lanes * held.bits * (held.rows - 1),
         },
         "ff": {
             "one": 5,

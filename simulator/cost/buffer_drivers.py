@@ -131,7 +131,7 @@ def result_buffer(a: Accelerator, technology: str) -> Sizes:
     word, turns, column = max(1, bits_below(words)), bits_below(places), bits_below(cols)
     memories = slots * cols * places
     seen = pe.multiply_latency == 0 and pe.lanes == 1  # a sum may be asked for in the cycle in which it is written
-    cells = memory_cells(technology, wide, 1, words)
+    cells = memory_cells(technology, wide, 1, words, turns=not seen)
     kept = memory_sizes(cells, memories, cols * (wide + word + 1), word, turns=not seen)
     shifts = sum(min(places + (1 << column) - (2 << i), cols + places) for i in range(column))
     return {
@@ -147,6 +147,7 @@ def result_buffer(a: Accelerator, technology: str) -> Sizes:
             "narrow bf16": 20 * places * (pe.format == "bf16"),
             "ports": memories * (word + 2),
             "words": places * word,
+            "shown": memories * wide * float(cells.tables > 0),
             **kept["lut"],
         },
         "ff": {

@@ -26,35 +26,40 @@ class Cells:
 @dataclass(frozen=True, slots=True)
 class _Rules:
     """`shapes`: width and words of a block in each of its shapes; it writes `step` bits one by one, in shapes at least so wide;
-    it is `share` of the block that is counted, and costs `price` in the tool's units. `tables`: width, words, look-up tables
-    and price of the distributed memories; `choice`: price of a bit to choose from behind them."""
+    it is `share` of the block that is counted. `tables`: width, words, look-up tables and price of the distributed memories.
+    `prices`, in the tool's units: of a block, and of a bit to choose from behind tables; `turns`: the same where nobody reads a
+    word that is being written (`rtl.block_ram`)."""
 
     shapes: tuple[tuple[int, int], ...]
     step: int
     share: float = 1
-    price: float = 0
     tables: tuple[tuple[int, int, int, float], ...] = ()
-    choice: float = 0
+    prices: tuple[float, float] = (0, 0)
+    turns: tuple[float, float] = (0, 0)
 
 
 _18_KBIT = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
 _RULES = {
-    "ecp5": _Rules(_18_KBIT, step=9, price=128, tables=((4, 16, 4, 4.0),), choice=0.385),
-    "xcup": _Rules(_18_KBIT, step=9, share=0.5, price=85, tables=((14, 32, 8, 8.0), (7, 64, 8, 8.0)), choice=0.385),
+    "ecp5": _Rules(_18_KBIT, step=9, tables=((4, 16, 4, 4.0),), prices=(128, 0.385), turns=(131, 0.6)),
+    "xcup": _Rules(
+        _18_KBIT, step=9, share=0.5, tables=((14, 32, 8, 8.0), (7, 64, 8, 8.0)), prices=(85, 0.385), turns=(85, 0.385)
+    ),
     "ice40": _Rules(((16, 256), (8, 512), (4, 1024), (2, 2048)), step=1),
 }
 
 
 @cache
-def memory_cells(technology: str, entry_bits: int, entries: int, words: int) -> Cells:
-    """Of a memory with one read port in a register and one write port; `entries` of a word are written one by one."""
+def memory_cells(technology: str, entry_bits: int, entries: int, words: int, *, turns: bool = False) -> Cells:
+    """Of a memory with one read port in a register and one write port; `entries` of a word are written one by one. `turns`:
+    nobody reads a word in the cycle in which it is written."""
     word, rules = entries * entry_bits, _RULES[technology]
     blocks, rows = min(_blocks(rules, entry_bits, entries, words, *shape) for shape in rules.shapes)
     chosen = Cells(bits=word, rows=rows, blocks=blocks * rules.share)
-    price = blocks * rules.price
+    block, choice = rules.turns if turns else rules.prices
+    price = blocks * block
     for width, depth, tables, each in rules.tables:
         columns, rows = entries * ceil_div(entry_bits, width), ceil_div(words, depth)
-        of_tables = rows * columns * each + (rows - 1) * word * rules.choice
+        of_tables = rows * columns * each + (rows - 1) * word * choice
         if of_tables <= price:
             chosen, price = Cells(bits=word, rows=rows, tables=rows * columns * tables), of_tables
     return chosen

@@ -56,7 +56,7 @@ def work_buffer(a: Accelerator, technology: str) -> Sizes:
     address, index = max(1, bits_below(words)), bits_below(a.pe.group)
     readers, writers = _users(a)
     bits, item, entries = 8 * word, 8 + index, bus_elements(a)
-    cells = memory_cells(technology, 8, word, words)
+    cells = memory_cells(technology, 8, word, words, turns=True)
     kept = memory_sizes(cells, planes, planes * (bits + word + address), address, turns=True)
     shown = bits * len(readers) + bits * index // 8  # bits of words that are chosen from all planes
     width = bus * item
@@ -108,6 +108,7 @@ def prune(a: Accelerator, technology: str) -> Sizes:  # noqa: ARG001
             "chosen": 1.2 * lanes * (slots - 1) * entry,
             "places": 10 * lanes * (index + bits_below(lanes)),
             "table": lanes * group,
+            "at_once": 3 * slots * bits * (later == 0 and group > 1),
         },
         "ff": {
             "one": 200,

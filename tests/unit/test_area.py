@@ -73,12 +73,12 @@ def test_errors_on_held_out_runs(technology):
 def test_the_runs_are_of_this_rtl():
     """Verilog of a design for each part is what was synthesised; if not: python -m reports.synthesis."""
     for technology in TECHNOLOGIES:
-        runs = runs_of(technology).drop_duplicates("design")
+        runs = runs_of(technology).drop_duplicates("part")
         for row in runs.to_dict("records"):
-            design = KNOWN[row["design"], row["number"]]
-            assert row["digest"] == design.accelerator.digest, row["design"]
+            design = KNOWN[row["part"], row["number"]]
+            assert row["digest"] == design.accelerator.digest, row["part"]
             found = run_digest(source_of(design.accelerator, design.part), technology)
-            assert row["source"] == found, (technology, row["design"])
+            assert row["source"] == found, (technology, row["part"])
 
 
 @pytest.mark.parametrize("technology", TECHNOLOGIES)
