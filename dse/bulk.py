@@ -15,10 +15,11 @@ from dataflows.compile import prepared
 from dataflows.mapping import Mapping
 from dse.area_columns import AreaColumns, area_columns, misfits
 from dse.config import ConfigError
+from dse.energy_columns import energy_columns
 from dse.machine_columns import machine_columns
 from dse.point import Point, make_point, workload_of
 from dse.positions import Ints, Points
-from simulator.cost.area import RESOURCES, calibration
+from dse.pricing import COST_COLUMNS
 from workloads.graph import Workload
 from workloads.ops import Update
 
@@ -29,7 +30,6 @@ ANALYTIC = "analytic"
 """Fidelity of the closed form, as the column of that name has it."""
 
 STATUSES = ("ok", "unsupported", "invalid", "failed")
-_ROUTED = ("fmax_mhz", "latency_ms")  # where a technology's coefficients have a clock
 BULK_METRICS = (
     "cycles",
     "cycles_per_image",
@@ -48,14 +48,16 @@ BULK_METRICS = (
     "dense_macs",
     "dram_read_bytes",
     "dram_write_bytes",
+    "commands",
+    "pruned_elements",
     "updated_elements",
     "dense_fallbacks",
-    *(f"{technology}_{name}" for technology in calibration() for name in (*RESOURCES, "extrapolated")),
-    *(f"{technology}_{name}" for technology in calibration() if calibration()[technology].get("clock") for name in _ROUTED),
+    *COST_COLUMNS,
 )
 """Those of `dse.evaluate.METRICS` that the closed form knows."""
 
-_TIMED = ("cycles", "_ms", "_per_second", "utilization", "_gops", "_busy", "cycles_per_image")
+_STATIC = ("energy_uj", "energy_uj_per_image", "_power_w", "_edp_js")  # of the time, where a technology has static power
+_TIMED = ("cycles", "_ms", "_per_second", "utilization", "_gops", "_busy", "cycles_per_image", *_STATIC)
 EXACT = tuple(name for name in BULK_METRICS if not name.endswith(_TIMED))
 """Of them, those that depend on no cycles: equal to an event run's."""
 
@@ -165,10 +167,13 @@ def _run(point: Point, workload: Workload, machines: Machines, at: Ints, reasons
         no = over.exceeds
         reasons.refuse(at[no], over.constraint[no], over.demand[no], over.limit[no])
         left = np.flatnonzero(~no)
-    steps = step_cycles(workload, machines.take(left), point.mapping)
+    steps = step_cycles(workload, machines.take(left), point.mapping, actions=True)
     no = ~steps.supported
     reasons.refuse(at[left[no]], np.array(steps.reasons, np.object_)[steps.reason[no]], steps.demand[no], steps.limit[no])
     found = _metrics(workload, point.batch, machines.take(left), steps) | _costs(machines.take(left), steps, areas, left)
+    assert steps.actions is not None  # asked for
+    found |= {name: steps.actions[name] for name in ("commands", "pruned_elements")}
+    found |= energy_columns(machines.take(left), steps.actions, steps.cycles, point.batch)
     spread = {name: np.zeros(len(at)) for name in found}
     for name, values in found.items():
         spread[name][left] = values

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from simulator.arch import Accelerator
 from simulator.cost.actions import Actions
@@ -9,7 +10,7 @@ from simulator.cost.array_actions import entry_bits
 from simulator.cost.technology import Technology, tables, technology
 from simulator.layout import operand_words, plane_bytes, result_places, result_words, word_elements
 
-__all__ = ["GROUPS", "Energy", "columns", "energy", "memory_kib"]
+__all__ = ["GROUPS", "Energy", "action_prices", "columns", "energy", "memory_kib", "picojoules"]
 
 _MULTIPLY, _ADD = "multiply", "add"  # priced in the machine's format
 _REGISTER, _DRAM = "register_bit", "dram_bit"
@@ -96,33 +97,35 @@ def memory_kib(accelerator: Accelerator) -> dict[str, float]:
     return {name: each / 8192 for name, each in bits.items()}
 
 
+def action_prices(tech: Technology, form: str, memories: Mapping[str, Any]) -> dict[str, Any]:
+    """By action, picojoules in a machine of that format, None where there is no price. `memories`: those of a bit, by buffer,
+    of one machine or as arrays of many."""
+    names = {_MULTIPLY: f"{form}_multiply", _ADD: "int32_add" if form == "int8" else "fp32_add"}
+    prices: dict[str, Any] = {name: price.pj for name, price in tech.prices.items()} | dict(memories)
+    return {action: prices.get(names.get(what, what)) for parts in GROUPS.values() for action, what in parts.items()}
+
+
+def picojoules(counts: Mapping[str, Any], prices: Mapping[str, Any]) -> dict[str, Any]:
+    """Dynamic energy by group, of one machine's counts and prices or of arrays of many; what has no price counts as 0."""
+    return {
+        group: sum((counts[action] * prices[action] for action in parts if prices[action] is not None), start=0.0)
+        for group, parts in GROUPS.items()
+    }
+
+
 def energy(actions: Actions, cycles: int, accelerator: Accelerator, tech: Technology | str) -> Energy:
     """The energy of a run of `cycles` cycles in a technology or the one of that name (ValueError if there is none)."""
     tech = technology(tech) if isinstance(tech, str) else tech
     sizes, counts = memory_kib(accelerator), actions.as_dict()
-    prices = {name: price.pj for name, price in tech.prices.items()}
-    prices |= {name: tech.sram.pj_per_bit(kib) for name, kib in sizes.items()}
-    names = {
-        _MULTIPLY: f"{accelerator.pe.format}_multiply",
-        _ADD: "int32_add" if accelerator.pe.format == "int8" else "fp32_add",
+    prices = action_prices(tech, accelerator.pe.format, {name: tech.sram.pj_per_bit(kib) for name, kib in sizes.items()})
+    unpriced = [action for action, price in prices.items() if price is None and counts[action]]
+    used = {
+        what: sizes[what] for parts in GROUPS.values() for action, what in parts.items() if what in sizes and counts[action]
     }
-    pj: dict[str, float] = {}
-    unpriced: list[str] = []
-    used: dict[str, float] = {}  # memories, and their sizes
-    for group, parts in GROUPS.items():
-        pj[group] = 0.0
-        for action, what in parts.items():
-            if what in sizes and counts[action]:
-                used[what] = sizes[what]
-            price = prices.get(names.get(what, what))
-            if price is not None:
-                pj[group] += counts[action] * price
-            elif counts[action]:
-                unpriced.append(action)
     return Energy(
         technology=tech.name,
         seconds=cycles / accelerator.clock_hz,
-        pj=pj,
+        pj=picojoules(counts, prices),
         static_w=tech.static.watts if tech.static else None,
         unpriced=tuple(unpriced),
         notes=(*_notes(tech, used, unpriced), *tech.assumptions),

@@ -112,7 +112,8 @@ def test_what_cannot_be_searched_is_refused(place):
     refused(*sweep, "--constraint", "latency <= 3", cwd=place, saying=["did you mean 'latency_ms'"])
     refused(*sweep, "--constraint", "latency_ms", cwd=place, saying=["must be one comparison of columns"])
     refused(*sweep, "--fidelity", "quick", cwd=place, saying=["Option '--fidelity' must be event or analytic, not 'quick'"])
-    refused(*sweep, *CLOSED, "--constraint", "commands <= 3", cwd=place, saying=["not 'commands'", "--fidelity event has all"])
+    lacks = ["not 'array_compute_cycles'", "--fidelity event has all"]
+    refused(*sweep, *CLOSED, "--constraint", "array_compute_cycles <= 3", cwd=place, saying=lacks)
     refused("sensitivity", "space.toml", "--rows", cwd=place, saying=["'--rows' must go with the folder of a sweep"])
     refused("sensitivity", "space.toml", "--objective", "cycls", cwd=place, saying=["did you mean 'cycles'"])
     assert not (place / "never").exists()

@@ -133,12 +133,12 @@ def test_metrics_are_those_of_an_event_run():
 
 
 def test_one_bad_machine_does_not_take_the_others_with_it(monkeypatch):
-    def touchy(workload, machines, mapping):
+    def touchy(workload, machines, mapping, **options):
         if 2**18 in machines.values("a_buffer", "bytes") and 16 in machines.values("vector", "lanes"):
             both = (machines.values("a_buffer", "bytes") == 2**18) & (machines.values("vector", "lanes") == 16)
             if both.any():
                 raise ZeroDivisionError("no luck")
-        return whole(workload, machines, mapping)
+        return whole(workload, machines, mapping, **options)
 
     whole = bulk.step_cycles
     monkeypatch.setattr(bulk, "step_cycles", touchy)
