@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from dse.evaluate import STAGES, Run, stage_of
+from dse.evaluate import Run
 from dse.point import Point
 from simulator.arch import leaf_fields
 from simulator.bounds import LowerBound, lower_bound
@@ -22,6 +22,7 @@ from simulator.cost.technology import tables
 from simulator.schedule import Engine, Load, Store
 from workloads.gemm import Gemm, Stage
 from workloads.ops import Update
+from workloads.stages import STAGES, stage_of
 
 __all__ = ["CLOCK", "GEMM_STAGES", "RESOURCES", "Attribution", "Change", "Path", "Work", "within"]
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataflows.analytic.machines import Machines
-from dataflows.analytic.points import STAGES, Steps, step_cycles
+from dataflows.analytic.points import Steps, step_cycles
 from dataflows.compile import prepared
 from dataflows.mapping import Mapping
 from dse.area_columns import AreaColumns, area_columns, misfits
@@ -22,6 +22,7 @@ from dse.positions import Ints, Points
 from dse.pricing import COST_COLUMNS
 from workloads.graph import Workload
 from workloads.ops import Update
+from workloads.stages import STAGES
 
 __all__ = ["ANALYTIC", "BULK_METRICS", "EXACT", "STATUSES", "evaluate_points", "failed_points"]
 
@@ -167,13 +168,14 @@ def _run(point: Point, workload: Workload, machines: Machines, at: Ints, reasons
         no = over.exceeds
         reasons.refuse(at[no], over.constraint[no], over.demand[no], over.limit[no])
         left = np.flatnonzero(~no)
-    steps = step_cycles(workload, machines.take(left), point.mapping, actions=True)
+    runs = machines.take(left)
+    steps = step_cycles(workload, runs, point.mapping, actions=True)
     no = ~steps.supported
     reasons.refuse(at[left[no]], np.array(steps.reasons, np.object_)[steps.reason[no]], steps.demand[no], steps.limit[no])
-    found = _metrics(workload, point.batch, machines.take(left), steps) | _costs(machines.take(left), steps, areas, left)
+    found = _metrics(workload, point.batch, runs, steps) | _costs(runs, steps, areas, left)
     assert steps.actions is not None  # asked for
     found |= {name: steps.actions[name] for name in ("commands", "pruned_elements")}
-    found |= energy_columns(machines.take(left), steps.actions, steps.cycles, point.batch)
+    found |= energy_columns(runs, steps.actions, steps.cycles, point.batch)
     spread = {name: np.zeros(len(at)) for name in found}
     for name, values in found.items():
         spread[name][left] = values
@@ -185,7 +187,7 @@ def _metrics(workload: Workload, batch: int, machines: Machines, steps: Steps) -
     counts, cycles = _counts(workload), steps.cycles
     multipliers, storage = _sizes(machines)
     with np.errstate(divide="ignore", invalid="ignore"):  # cycles are 0 where a point did not run
-        seconds = cycles / _clock(machines)
+        seconds = cycles / machines.clock_hz
         return {
             "cycles": cycles,
             "cycles_per_image": cycles / batch,
@@ -207,7 +209,7 @@ def _metrics(workload: Workload, batch: int, machines: Machines, steps: Steps) -
 
 def _costs(machines: Machines, steps: Steps, areas: dict[str, AreaColumns], which: Ints) -> dict[str, Any]:
     """`dse.pricing.cost_columns` as far as the closed form knows them; `areas` are of more machines: these are `which`."""
-    clock, found = _clock(machines), dict[str, Any]()
+    clock, found = machines.clock_hz, dict[str, Any]()
     for technology, area in areas.items():
         found |= {f"{technology}_{resource}": cells[which] for resource, cells in area.cells.items()}
         found[f"{technology}_extrapolated"] = area.extrapolated[which]
@@ -216,10 +218,6 @@ def _costs(machines: Machines, steps: Steps, areas: dict[str, AreaColumns], whic
             found[f"{technology}_fmax_mhz"] = routed / 1e6
             found[f"{technology}_latency_ms"] = 1e3 * steps.cycles / np.minimum(routed, clock)
     return found
-
-
-def _clock(machines: Machines) -> Ints:
-    return np.array(machines.parts["clock_hz"], np.int64)[machines.index["clock_hz"]]
 
 
 @lru_cache(maxsize=16)

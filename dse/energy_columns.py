@@ -24,7 +24,7 @@ _MEMORIES: Mapping[str, Sequence[str]] = {
 
 def energy_columns(machines: Machines, actions: Mapping[str, Ints], cycles: Ints, batch: int) -> dict[str, Floats]:
     """By column, a value for each machine, from its actions and cycles (0: it did not run)."""
-    seconds = cycles / np.array(machines.parts["clock_hz"], np.int64)[machines.index["clock_hz"]]
+    seconds = cycles / machines.clock_hz
     forms = np.array([pe.format for pe in machines.parts["pe"]], np.object_)[machines.index["pe"]]
     sizes = {name: _sizes(machines, name) for name in _MEMORIES}
     found: dict[str, Floats] = {}

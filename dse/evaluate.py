@@ -20,11 +20,11 @@ from simulator.result import ArrayCauses, Counters, OpTime, Result
 from simulator.schedule import Command, Engine, Program, Unsupported, UnsupportedError
 from workloads.gemm import Gemm
 from workloads.graph import Workload
-from workloads.ops import Op, Prune, Update, Vector
+from workloads.ops import Prune, Update
+from workloads.stages import STAGES, stage_of
 
-__all__ = ["METRICS", "STAGES", "Run", "evaluate", "is_metric", "row_of", "simulate", "stage_of"]
+__all__ = ["METRICS", "Run", "evaluate", "is_metric", "row_of", "simulate"]
 
-STAGES = ("ff", "bp", "wu", "aa", "vector", "prune", "update")
 METRICS = (
     "cycles",
     "cycles_per_image",
@@ -47,19 +47,6 @@ METRICS = (
 """Columns that each run has in a sweep; beside them stands an ``array_wait_..._cycles`` for each cause that occurred."""
 
 _MEMORY = (Engine.LOAD_A, Engine.LOAD_B, Engine.LOAD_WORK, Engine.STORE_C, Engine.STORE_WORK)
-
-
-def stage_of(op: Op) -> str:
-    """The row of the stage table that an operation belongs to."""
-    match op:
-        case Gemm():
-            return op.stage.value
-        case Vector():
-            return "vector"
-        case Prune():
-            return "prune"
-        case Update():
-            return "update"
 
 
 def is_metric(column: str) -> bool:

@@ -4,8 +4,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from dse.evaluate import Run, stage_of
+from dse.evaluate import Run
 from simulator.schedule import Engine
+from workloads.stages import stage_of
 
 __all__ = ["run_as_json", "trace_events"]
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dse.evaluate import STAGES, Run
+from dse.evaluate import Run
 from dse.pricing import areas
 from dse.space import Objective
 from simulator.arch import Accelerator, leaf_fields
@@ -16,6 +16,7 @@ from simulator.cost.energy import energy
 from simulator.cost.technology import tables
 from simulator.presets import PRESETS
 from simulator.schedule import Engine
+from workloads.stages import STAGES
 
 __all__ = ["number", "print_accelerator", "print_front", "print_run", "si"]
 

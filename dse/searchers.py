@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dse.axes import is_ordered
+from dse.extras import need_packages
 from dse.grid import Space
-from dse.search_extra import need_search
 
 __all__ = ["POPULATION", "SEARCHES", "Searcher", "searcher_of"]
 
@@ -41,7 +41,8 @@ def searcher_of(space: Space) -> Searcher:
 
     Raises ConfigError where its library is not installed.
     """
-    need_search(f"Search {space.search!r}", "optuna" if space.search == "tpe" else "pymoo")
+    library = "optuna" if space.search == "tpe" else "pymoo"
+    need_packages(f"Search {space.search!r}", "search", {library: library})
     return _Model(space) if space.search == "tpe" else _Genetic(space)
 
 

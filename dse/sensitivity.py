@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from dse.axes import is_ordered
 from dse.config import ConfigError
 from dse.derived import with_derived
+from dse.extras import need_packages
 from dse.grid import Space
 from dse.objectives import Objective
 from dse.pareto import objective_values
-from dse.search_extra import need_search
 
 __all__ = ["Influence", "Sensitivity", "importances", "sentence", "sobol"]
 
@@ -76,7 +76,7 @@ def sobol(
         raise ConfigError(f"Space {space.title!r} must have an axis of two choices for its sensitivity")
     if samples < 2 or samples & (samples - 1):
         raise ConfigError(f"Sensitivity field 'samples' must be a power of two of at least 2, not {samples}")
-    need_search("Sensitivity", "SALib")
+    need_packages("Sensitivity", "search", {"SALib": "SALib"})
     from SALib.analyze import sobol as analysis  # brings SciPy, which most commands do without
     from SALib.sample import sobol as sampling
 
@@ -132,7 +132,7 @@ def importances(space: Space, frame: pd.DataFrame, column: str, *, seed: int) ->
     axes = _axes(space)
     if len(rows) < _LEAST_ROWS:
         raise ConfigError(f"Folder must hold at least {_LEAST_ROWS} points with a number for {column!r}, not {len(rows)}")
-    need_search("Sensitivity by stored rows", "optuna", "sklearn")
+    need_packages("Sensitivity by stored rows", "search", {"optuna": "optuna", "sklearn": "scikit-learn"})
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -106,6 +106,11 @@ class Machines:
         first, which = combined(*(self.index[key] if isinstance(key, str) else key for key in keys))
         return self.take(first), which
 
+    @property
+    def clock_hz(self) -> Ints:
+        """By machine."""
+        return np.array(self.parts["clock_hz"], np.int64)[self.index["clock_hz"]]
+
     def values(self, name: str, leaf: str) -> Ints:
         """By machine: a property of one part, asked once for each distinct one."""
         return np.array([getattr(value, leaf) for value in self.parts[name]], np.int64)[self.index[name]]

@@ -12,13 +12,13 @@ from dataflows.analytic.order import Thread, order_of
 from dataflows.analytic.streams import StreamTables, shape_of
 from dataflows.compile import needs_of, rows_of, thread_of
 from dataflows.mapping import Mapping
-from workloads.gemm import Gemm, Phase, Stage
+from workloads.gemm import Gemm, Phase
 from workloads.graph import Workload
-from workloads.ops import Op, Prune, Update, Vector
+from workloads.ops import Update, Vector
+from workloads.stages import STAGES, stage_of
 
-__all__ = ["STAGES", "Plan", "plan_of"]
+__all__ = ["Plan", "plan_of"]
 
-STAGES = (*(stage.value for stage in Stage), "vector", "prune", "update")
 _SMALL = 1000  # updates of less than this part of all parameters count as a part of the update that follows
 _T = TypeVar("_T")
 
@@ -59,7 +59,7 @@ class Plan:
             )
             for thread in merged
         ]
-        stages = [STAGES.index(_stage(workload.ops[index])) for index in order]
+        stages = [STAGES.index(stage_of(workload.ops[index])) for index in order]
         self.order = order_of(found, sorted(enumerate(stages), key=lambda each: order[each[0]]))
 
 
@@ -67,18 +67,6 @@ class Plan:
 def plan_of(workload: Workload, mapping: Mapping) -> Plan:
     """The plan, with what earlier machines have left in its tables."""
     return Plan(workload, mapping)
-
-
-def _stage(op: Op) -> str:
-    match op:
-        case Gemm():
-            return op.stage.value
-        case Vector():
-            return "vector"
-        case Prune():
-            return "prune"
-        case Update():
-            return "update"
 
 
 def _merged(workload: Workload, thread: list[int]) -> list[list[int]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dataflows.analytic.actions import ACTIONS
 from dataflows.analytic.gemms import GemmCycles
 from dataflows.analytic.machines import Machines, combined
-from dataflows.analytic.plan import STAGES, Plan, plan_of
+from dataflows.analytic.plan import Plan, plan_of
 from dataflows.analytic.step import FIELDS, Lanes, together
 from dataflows.analytic.streams import StreamCycles
 from dataflows.compile import LONGEST_PROGRAM, missing_engine, needed_engines, too_large, too_long
@@ -23,8 +23,9 @@ from simulator.analytic import Ints
 from simulator.arch import ceil_div
 from simulator.schedule import Unsupported
 from workloads.graph import Workload
+from workloads.stages import STAGES
 
-__all__ = ["STAGES", "Steps", "step_cycles"]
+__all__ = ["Steps", "step_cycles"]
 
 
 @dataclass(frozen=True, kw_only=True)

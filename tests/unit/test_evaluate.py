@@ -6,11 +6,12 @@ import pytest
 
 from dataflows.mapping import Mapping
 from dse.config import ConfigError
-from dse.evaluate import METRICS, STAGES, evaluate, is_metric, row_of, simulate
+from dse.evaluate import METRICS, evaluate, is_metric, row_of, simulate
 from dse.point import make_point
 from simulator.presets import PRESETS
 from simulator.schedule import Engine, UnsupportedError
 from workloads.formats.trace_file import save_trace
+from workloads.stages import STAGES
 from workloads.zoo import load_workload_trace
 
 BASE = {"accelerator": "sat-vcu1525", "workload": "resnet18-cifar", "method": "bdwp:2:8", "batch": 1}

@@ -5,10 +5,11 @@ from itertools import pairwise
 
 import pytest
 
-from dse.evaluate import STAGES, evaluate
+from dse.evaluate import evaluate
 from dse.export import run_as_json, trace_events
 from dse.point import make_point
 from simulator.schedule import Engine
+from workloads.stages import STAGES
 
 SETTINGS = {"accelerator": "sat-vcu1525", "workload": "resnet18-cifar", "method": "bdwp:2:7", "batch": 1}
 
