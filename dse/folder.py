@@ -5,6 +5,7 @@ import json
 import platform
 import shlex
 import sys
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -55,9 +56,8 @@ class SweepFolder:
         """Make the folder. Raises StoreError where it can't be written."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".writable"
-            probe.write_bytes(b"")
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=self.path):  # a name of its own: two sweeps may probe at once
+                pass
         except OSError as error:
             raise StoreError(f"Folder {str(self.path)!r} must be writable: {error.strerror}") from None
 
