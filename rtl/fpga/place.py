@@ -35,6 +35,7 @@ class Flow:
     bitstream: str  # suffix
     cells: Mapping[str, Mapping[str, int]]  # the report's names for what `Resources` counts, and how many one of them takes
     packed: tuple[str, ...] = ()  # the packer's switch before the bitstream's name
+    routers: tuple[str, str] | None = None  # for a whole chip and for a part, where there is a choice
 
 
 FLOWS: Mapping[str, Flow] = MappingProxyType(
@@ -43,8 +44,9 @@ FLOWS: Mapping[str, Flow] = MappingProxyType(
             program="nextpnr-ecp5",
             # A machine on a chip half full: router2 leaves some hundred wires in conflict for ever, router1 comes to an
             # end, and the static placer's wires are a fifth shorter. A large array alone is faster where heap puts it.
-            options=("--placer", "static", "--router", "router1"),
-            part=("--out-of-context", "--placer", "heap", "--router", "router2"),
+            options=("--placer", "static"),
+            part=("--out-of-context", "--placer", "heap"),
+            routers=("router1", "router2"),
             constraints="lpf",
             pins="--lpf={}",
             placed=("--textcfg", "config"),
@@ -135,10 +137,12 @@ def place(
     constraints: Path | None = None,
     frequency_hz: int,
     seed: int = 1,
+    router: str | None = None,
     write: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Placed:
-    """Place and route. Without `constraints` the design is a part of a chip: its ports get no pins.
+    """Place and route. Without `constraints` the design is a part of a chip: its ports get no pins. `router`: nextpnr's name of
+    one, instead of the family's.
 
     All files are in `folder`: the tools are given bare names, for absolute ones in the system's temporary folder are hidden
     from them. A design that misses `frequency_hz` is placed all the same: compare `slowest_hz`. Raises ToolError.
@@ -147,6 +151,8 @@ def place(
     command = [flow.program, *chip.options, "--json", netlist.name, "--report", report.name]
     command += ["--seed", str(seed), "--freq", f"{frequency_hz / 1e6:.6f}", "--timing-allow-fail"]
     command += flow.part if constraints is None else [*flow.options, flow.pins.format(constraints.name)]
+    if chosen := router or (flow.routers and flow.routers[constraints is None]):
+        command += ["--router", chosen]
     if write is not None:
         command += [flow.placed[0], write.name]
     run_tool(command, folder / "nextpnr.log", cwd=folder, progress=progress)

