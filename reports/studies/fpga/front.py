@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """A sweep under a chip's budget, and the fastest point of its Pareto front as a bitstream: predicted and measured."""
 
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +15,9 @@ from dse.point import make_point
 from dse.space import Space, read_space
 from dse.store import Store
 from dse.sweep import run_sweep, sweep_frame
+from reports.synthesis.store import source_digest
 from rtl.emit import verilog_of
-from rtl.fpga.build import Built, build
+from rtl.fpga.build import REPORT, build
 from rtl.fpga.synthesize import synthesize
 from rtl.platforms.ulx3s import BOARD
 from rtl.protocol import BAUD
@@ -43,23 +45,37 @@ def build_front_point(folder: Path, console: Console, jobs: int = 2) -> dict[str
     chosen, accelerator, estimate = _fastest_that_fits(space, front, around)
     console.print(f"point {chosen['point']}: {accelerator.name} {accelerator.digest}")
     with console.status("place and route"):
-        built = build(accelerator, BOARD, folder / "build")
+        built = _built(accelerator, folder / accelerator.digest)
     return {"text": _text(space, frame, front, chosen, built), "rows": _rows(estimate, around, built)}
+
+
+def _built(accelerator: Accelerator, folder: Path) -> dict[str, Any]:
+    """The build's report (`rtl.fpga.build`), from an earlier run if it came to its end and the RTL is the same."""
+    system = _system(accelerator)
+    source = source_digest(verilog_of(system, "unit"))
+    kept, report = folder / "source", folder / "build" / REPORT
+    if not (kept.exists() and kept.read_text() == source and report.exists()):
+        build(accelerator, BOARD, folder / "build")
+        kept.write_text(source)
+    return json.loads(report.read_text())
 
 
 def _around(accelerator: Accelerator) -> Resources:
     """What a board build has around the machine: memories, serial line, bridge. They depend on the bus, not on the array."""
-    system = System(
+    with tempfile.TemporaryDirectory() as name:
+        source = Path(name) / "design.v"
+        source.write_text(verilog_of(_system(accelerator), "unit"))
+        return synthesize([source], "unit", "ecp5", Path(name), without=["unit.machine"]).resources
+
+
+def _system(accelerator: Accelerator) -> System:
+    return System(
         accelerator,
         memory_bytes=BOARD.memory_bytes,
         program_bytes=BOARD.program_bytes,
         divisor=round(accelerator.clock_hz / BAUD),
         wide_program=BOARD.wide_program,
     )
-    with tempfile.TemporaryDirectory() as name:
-        source = Path(name) / "design.v"
-        source.write_text(verilog_of(system, "unit"))
-        return synthesize([source], "unit", "ecp5", Path(name), without=["unit.machine"]).resources
 
 
 def _fastest_that_fits(space: Space, front: pd.DataFrame, around: Resources) -> tuple[Mapping[Any, Any], Accelerator, Area]:
@@ -72,9 +88,9 @@ def _fastest_that_fits(space: Space, front: pd.DataFrame, around: Resources) -> 
     raise ValueError("Front must have a point that leaves room for the board's memories")
 
 
-def _rows(estimate: Area, around: Resources, built: Built) -> list[dict[str, Any]]:
+def _rows(estimate: Area, around: Resources, built: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    machine, board, used = estimate.total.as_dict(), around.as_dict(), built.placed.used.as_dict()
+    machine, board, used = estimate.total.as_dict(), around.as_dict(), built["used"]
     for name in machine:
         predicted = machine[name] + board[name]
         rows.append(
@@ -87,7 +103,7 @@ def _rows(estimate: Area, around: Resources, built: Built) -> list[dict[str, Any
                 "error": f"{predicted / used[name] - 1:+.1%}" if used[name] else "",
             }
         )
-    reached = built.placed.slowest_hz / 1e6
+    reached = min(built["fmax_hz"].values()) / 1e6
     clock = {"resource": "fmax, MHz", "built": round(reached, 1)}
     if estimate.fmax_hz:
         predicted = estimate.fmax_hz / 1e6
@@ -95,15 +111,16 @@ def _rows(estimate: Area, around: Resources, built: Built) -> list[dict[str, Any
     return [*rows, clock]
 
 
-def _text(space: Space, frame: pd.DataFrame, front: pd.DataFrame, chosen: Mapping[Any, Any], built: Built) -> str:
+def _text(space: Space, frame: pd.DataFrame, front: pd.DataFrame, chosen: Mapping[Any, Any], built: Mapping[str, Any]) -> str:
     counts = frame["status"].value_counts().to_dict()
     unfit = int(counts.get("unsupported", 0))
     settings = ", ".join(f"{name.removeprefix('accelerator.')} {chosen[name]}" for name in space.varied)
-    verdict = "closes" if built.closes else "does not close"
+    minutes = built["seconds"]["place and route"] / 60
+    verdict = "closes" if built["closes"] else "does not close"
     return (
         f"`dse sweep reports/studies/fpga/{_SPACE.name}`: {len(frame)} points of {space.title.lower()}, of which {unfit} were "
         f"refused (they exceed the chip by the estimate, or cannot run the method) and {len(front)} are on the front of step "
         f"time against look-up tables. The fastest that leaves room for what a board needs around the machine is point "
         f"{chosen['point']} ({settings}): {chosen['latency_ms']:.1f} ms a step. Built for the {BOARD.name}, it {verdict} at "
-        f"{built.clock.hz / 1e6:.0f} MHz."
+        f"{built['clock_hz'] / 1e6:.0f} MHz (seed {built['seed']}; {minutes:.0f} minutes of place and route)."
     )
