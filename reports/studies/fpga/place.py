@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from reports.studies.fpga.points import gops
+from reports.studies.fpga.points import rates
 from reports.synthesis.store import source_digest
 from rtl.array import Array
 from rtl.emit import verilog_of
@@ -20,7 +20,6 @@ from rtl.platforms.ulx3s import BOARD
 from rtl.registered import Registered
 from rtl.yosys_shim import YosysError
 from simulator.arch import Accelerator
-from workloads.sparsity import DENSE, NM
 
 __all__ = ["CHIP", "place_array", "run_points"]
 
@@ -45,8 +44,6 @@ def place_array(accelerator: Accelerator, seed: int, verilog: str) -> dict[str, 
         pe = synthesize([source], "unit.pe", "ecp5", folder).resources
         netlist = synthesize([source], "unit", "ecp5", folder, apart=["*.pe", "*.pe_*"])
         placed = place(netlist.path, CHIP, folder, frequency_hz=100_000_000, seed=seed, router=_ROUTER if large else None)
-    pattern = NM(2, 8)
-    sparse = gops(accelerator, pattern, placed.slowest_hz) if accelerator.pe.group >= pattern.group else None
     return {
         "name": accelerator.name,
         "format": accelerator.pe.format,
@@ -59,8 +56,7 @@ def place_array(accelerator: Accelerator, seed: int, verilog: str) -> dict[str, 
         "pe_lut": pe.lut,
         "pe_ff": pe.ff,
         "fmax_mhz": round(placed.slowest_hz / 1e6, 2),
-        "gops_dense": round(gops(accelerator, DENSE, placed.slowest_hz), 3),
-        "gops_2_8": None if sparse is None else round(sparse, 3),
+        **rates(accelerator, round(placed.slowest_hz, -4)),  # of the clock as this table has it
         "seconds": round(time.monotonic() - began, 1),
         "digest": accelerator.digest,
         "source": source_digest(verilog),

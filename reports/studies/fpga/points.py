@@ -2,16 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
 from simulator.arch import Accelerator, Array, Buffer, Dataflow, Pe
 from simulator.presets import PRESETS
 from simulator.timing import multiply_time
-from workloads.sparsity import Pattern
+from workloads.sparsity import DENSE, NM, Pattern
 
-__all__ = ["GROUPS", "POINTS", "SEEDS", "gops", "machine"]
+__all__ = ["GROUPS", "POINTS", "SEEDS", "SPARSE", "gops", "machine", "rates"]
 
 GROUPS = (1, 2, 4, 8, 16)
 """N:M groups of the same array: the price of sparsity."""
+SPARSE = MappingProxyType({2: NM(1, 2), 4: NM(1, 4), 8: NM(2, 8), 16: NM(2, 8)})
+"""The pattern whose rate is quoted, by group: a quarter of the products where the group allows it. Group 1 has none."""
 _SIDE = 256  # of the square GEMM whose rate is quoted
 
 
@@ -62,3 +66,13 @@ def gops(accelerator: Accelerator, pattern: Pattern, clock_hz: float) -> float:
     """10^9 operations of the dense workload per second, two per multiplication, of a GEMM of 256 x 256 x 256 in tiles."""
     time = multiply_time(accelerator, Dataflow.OS, _SIDE, _SIDE, _SIDE, pattern, "b", accumulate=0)
     return 2 * _SIDE**3 / int(time.occupancy) * clock_hz / 1e9
+
+
+def rates(accelerator: Accelerator, clock_hz: float) -> dict[str, Any]:
+    """Its rate dense and sparse at a clock, as columns of the table."""
+    pattern = SPARSE.get(accelerator.pe.group)
+    return {
+        "gops_dense": round(gops(accelerator, DENSE, clock_hz), 3),
+        "pattern": None if pattern is None else str(pattern),
+        "gops_sparse": None if pattern is None else round(gops(accelerator, pattern, clock_hz), 3),
+    }
