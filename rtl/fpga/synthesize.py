@@ -1,6 +1,7 @@
 """Yosys: Verilog to a netlist of a family's cells, and how many there are of each."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +46,9 @@ def synthesize(
     `multipliers`: the chip has some. Raises YosysError.
     """
     command = FAMILIES[family].command + (f" {FAMILIES[family].multipliers}" if multipliers else "")
-    read = [f"{'read_rtlil' if path.suffix == '.il' else 'read_verilog'} {path.resolve()}" for path in sources]
+    # By names that don't depend on where the folder is: cells are named by them, and placed in the order of their names.
+    named = {path: os.path.relpath(path, folder) for path in sources}
+    read = [f"{'read_rtlil' if path.suffix == '.il' else 'read_verilog'} {name}" for path, name in named.items()]
     keep = [f"setattr -mod -set keep_hierarchy 1 {pattern}" for pattern in apart]
     script = [
         *read,

@@ -120,6 +120,18 @@ def test_product_is_one_dsp_slice(name: str, tmp_path: Path):
     assert synthesize([source], "multiplier", "ecp5", tmp_path).resources.dsp == 1
 
 
+def test_a_netlist_does_not_know_its_folder(tmp_path: Path):
+    """Cells are named by their sources, and nextpnr places in the order of their names: a build would depend on where it is."""
+    text = verilog_of(Multiply(NUMBERS["int8"], 3), "multiplier")
+    netlists: list[bytes] = []
+    for name in ("a", "a_longer_name/than/that"):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        (folder / "multiplier.v").write_text(text)
+        netlists.append(synthesize([folder / "multiplier.v"], "multiplier", "ecp5", folder).path.read_bytes())
+    assert netlists[0] == netlists[1]
+
+
 def test_text_is_reproducible():
     """The same bytes for every PYTHONHASHSEED, and for a second conversion in one process."""
     program = "\n".join(
