@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from dse.derived import with_derived
 from dse.pareto import front_of
 from dse.point import make_point
 from dse.space import Space, read_space
@@ -37,7 +38,7 @@ def build_front_point(folder: Path, console: Console, jobs: int = 2) -> dict[str
     folder.mkdir(parents=True, exist_ok=True)
     with Store(folder / "store.db") as store, console.status("sweep under the budget"):
         run_sweep(space, store, jobs=jobs, report=lambda _: None)
-        frame = sweep_frame(space, store)
+        frame = with_derived(space, sweep_frame(space, store))  # and which points break a constraint
     good = frame[frame["status"] == "ok"]
     front = front_of(good, space.objectives).sort_values("latency_ms")
     front.to_csv(folder / "front.csv", index=False)

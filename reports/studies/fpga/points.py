@@ -55,10 +55,10 @@ def _all() -> Iterator[Accelerator]:
     yield machine("fp16", 4, 4, 8)
 
 
-LARGEST = (machine("int8", 12, 12, 4), machine("int8", 12, 12, 8), machine("fp16", 6, 6, 8))
-"""What fills the chip: all but a few multipliers, or most look-up tables."""
+LARGEST = (machine("int8", 12, 12, 4), machine("fp16", 5, 6, 8))
+"""What fills the chip: all but a few multipliers, or more than half of the look-up tables."""
 POINTS = (*_all(), *LARGEST)
-SEEDS = {machine("int8", 4, 4, 8).digest: (1, 2, 3)} | {point.digest: (2,) for point in LARGEST}
+SEEDS = {machine("int8", 4, 4, 8).digest: (1, 2, 3), LARGEST[0].digest: (2,)}
 """Of the placement, where it isn't 1 alone: one array's shows what another seed does."""
 
 

@@ -15,7 +15,7 @@ __all__ = ["quote", "write_figure", "write_readme"]
 
 _PAGE = """# Sparse arrays on an FPGA: what fits, how fast, and what sparsity costs
 
-Made by `python -m reports.studies.fpga` (extras `rtl`, `fpga`, `studies`) with Yosys and nextpnr from PyPI; no number here was
+Made by `python -m reports.studies.fpga` (extras `rtl`, `fpga`, `studies`) with Yosys and nextpnr from PyPI; no number in the tables was
 typed in. The chip is the ULX3S board's: Lattice LFE5U-85F, speed grade 6 (83,640 LUT4, 156 multipliers of 18x18,
 208 block memories of 18 kbit). `arrays.csv` has every run, with the digest of the array and of the RTL's sources.
 
@@ -51,6 +51,12 @@ sparse: with weights of that pattern.
 * Arrays are placed without the input that stops them, which neither the machine nor the array on a board uses.
 * Arrays alone: buffers, memory port and engines come on top (`dse build`, table above).
 * nextpnr-ecp5 has no 9x9 multipliers: an INT8 product takes an 18x18 block of its own.
+* A chip with all but a few multipliers in use is routed or not, by the luck of its placement. Of three placements of the
+  12 x 12 array from the same Verilog one was routed, by router1 in 14 minutes: that of the table. router1 was stopped at another
+  after 54 minutes with 161 of 138,105 connections left, router2 at the third after 59 rounds with 27 wires in conflict. They
+  differ in the names of cells only, which came from the name of a folder; since then they don't, and the rows of INT8 arrays
+  of seed 1 and of the 12 x 12 array are from before.
+* What limits the 12 x 12 array is the way from a row's control to its first PE, 5.5 of 11.0 ns in one wire, and not the PE.
 
 Tools: {versions}.
 """
