@@ -23,11 +23,13 @@ class YosysError(RuntimeError):
 
 def run_yosys(script: str, *, cwd: Path | None = None) -> str:
     """Run a script of Yosys commands, one a line, in a new process; returns what it printed. Raises YosysError."""
+    from rtl.tied import tied  # here: as a program this file knows no package
+
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "script.ys"
         file.write_text(script)
         # -P: this folder must not come before the standard library, whose `array` is not ours.
-        command = [sys.executable, "-P", str(Path(__file__).resolve()), "-s", str(file)]
+        command = tied(sys.executable, "-P", str(Path(__file__).resolve()), "-s", str(file))
         done = subprocess.run(command, cwd=cwd, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])

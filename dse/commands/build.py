@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """`dse build`: a design point as a bitstream for a board, by open tools."""
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from dse.commands.options import AcceleratorArg, Set, accelerator_of, err, natural, out, positive
 from dse.config import ConfigError
+from dse.folder import command_line
 from dse.rtl_extra import need_rtl
 from dse.store import StoreError
 from rtl.protocol import BAUD
@@ -53,7 +55,8 @@ def build_command(
     if part not in ("", "machine", "array"):
         raise ConfigError(f"Option '--part' must be machine or array, not {part!r}")
     need_rtl("dse build", boards=True)
-    from rtl.fpga.build import FolderBusyError, Options, build
+    from rtl.fpga.build import Options, build
+    from rtl.fpga.folder import FolderBusyError
     from rtl.fpga.place import ToolError
     from rtl.platforms import board_named
     from rtl.yosys_shim import YosysError
@@ -75,9 +78,10 @@ def build_command(
 
         def tell(step: str, doing: str) -> None:
             if step not in steps:
-                for task in steps.values():
-                    progress.update(task, doing="done")
-                    progress.stop_task(task)
+                if steps:
+                    before = [*steps.values()][-1]
+                    progress.update(before, doing="done")
+                    progress.stop_task(before)
                 steps[step] = progress.add_task(step, total=None, doing="")
             progress.update(steps[step], doing=escape(doing))
 
@@ -87,12 +91,19 @@ def build_command(
             raise ConfigError(f"Accelerator {spec.name!r} doesn't fit board {board!r}: {error}") from None
         except ValueError as error:
             raise ConfigError(f"Accelerator {spec.name!r} can't be built: {error}") from None
-        except (FileExistsError, FolderBusyError) as error:
+        except FolderBusyError as error:
             raise StoreError(str(error)) from None
         except (ToolError, YosysError) as error:
             raise ConfigError(f"Accelerator {spec.name!r} can't be built for {board!r}: {error}") from None
         except OSError as error:
-            raise StoreError(f"Folder {str(folder)!r} must be writable: {error.strerror}") from None
+            said = f"Folder {str(folder)!r} must be writable: {error.strerror}" if error.errno else str(error)
+            raise StoreError(said) from None
+        except KeyboardInterrupt:
+            warnings.simplefilter("ignore")  # Amaranth's, of circuits that are left unfinished
+            progress.stop()
+            err.print(f"stopped; nothing in {folder} has changed", highlight=False, markup=False, soft_wrap=True)
+            err.print(f"continue with: {command_line()}", highlight=False, markup=False, soft_wrap=True)
+            raise
     used, available = built.placed.used.as_dict(), built.placed.available.as_dict()
     table = Table(box=None)
     table.add_column("resource")
@@ -113,6 +124,7 @@ def build_command(
     out.print("time     " + ", ".join(f"{step} {seconds:.0f} s" for step, seconds in built.seconds.items()), highlight=False)
     out.print(f"wrote    {built.bitstream} and synthesis.json", highlight=False, markup=False)
     out.print(f"load it  {found.program.format(built.bitstream)}", highlight=False, markup=False)
+    out.print(f"talk     rtl.host.SerialPort(DEVICE, {baud}), see docs/board.md", highlight=False, markup=False)
     if not built.closes:
         slower = int(built.placed.slowest_hz // 1e6) * 1_000_000
         out.print(f"next     --set clock_hz={slower}, or another --seed", highlight=False, markup=False)

@@ -36,10 +36,9 @@ def rtl_command(
             done = generate(spec, folder)
     except ValueError as error:
         raise ConfigError(f"Accelerator {spec.name!r} can't be built: {error}") from None
-    except FileExistsError as error:
-        raise StoreError(str(error)) from None
-    except OSError as error:
-        raise StoreError(f"Folder {str(folder)!r} must be writable: {error.strerror}") from None
+    except OSError as error:  # one without a number is of a folder with other files
+        said = f"Folder {str(folder)!r} must be writable: {error.strerror}" if error.errno else str(error)
+        raise StoreError(said) from None
     out.print(f"[bold]{done.module}[/]: {done.verilog_bytes / 1e6:.1f} MB of Verilog, digest {spec.digest}", highlight=False)
     out.print(f"wrote {', '.join(str(done.folder / name) for name in done.files)}", highlight=False)
     same = shlex.join(["dse", "check", accelerator, *(word for change in changes or () for word in ("--set", change))])

@@ -1,19 +1,14 @@
 # amaranth: UnusedElaboratable=no
 """From an accelerator and a board to a bitstream, and what the tools said of it: `synthesis.json`.
 
-Everything is made in a folder of its own in ``.NAME.building`` beside the output folder, which it replaces when all of it is
-there. The netlist of a build that was killed is taken up again if nothing that it is made from has changed; a tool that lives
-longer than such a build writes where nobody looks.
+The netlist of a build that was killed is taken up again if nothing that it is made from has changed.
 """
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,31 +16,28 @@ from typing import Any, TypeVar
 
 from rtl.emit import verilog_of
 from rtl.fpga.clocking import Clock, make_clock
+from rtl.fpga.fit import check_fit, foresee
+from rtl.fpga.folder import FolderBusyError, building, check_folder, check_room, replace_by, without_others
 from rtl.fpga.place import FLOWS, Placed, place, run_tool
 from rtl.fpga.synthesize import Netlist, synthesize
 from rtl.fpga.timed import untimed, with_delays
 from rtl.generate import module_name
 from rtl.platforms.board import Board, BoardTop
-from rtl.protocol import BAUD
+from rtl.protocol import BAUD, Info
 from rtl.system import System
 from rtl.tile import Tile
+from rtl.uart import LEAST_DIVISOR
 from simulator.arch import Accelerator, leaf_fields
-from simulator.cost.area import area, calibration
-from simulator.cost.devices import DEVICES, Resources
-from simulator.schedule import Unsupported, UnsupportedError
+from simulator.cost.devices import DEVICES
 
-__all__ = ["REPORT", "Built", "FolderBusyError", "Options", "build", "check_fit"]
+__all__ = ["REPORT", "Built", "FolderBusyError", "Options", "build"]
 
 REPORT = "synthesis.json"
-_FAR = 1.5
-"""Times a chip's size: beyond it not even an estimate that is off by a third can be right about the fit."""
-_TOP = "top"
+_TOP, _KEY = "top", "netlist.key"
+_SAME_RATE = 0.02
+"""Share by which a line may be faster or slower than its name: ten bits, looked at in their middle, bear 5 % from both ends."""
 _T = TypeVar("_T")
 _TOOLS = ("amaranth", "amaranth-boards", "pyosys", *(f"yowasp-{flow.program}" for flow in FLOWS.values()), "apycula")
-
-
-class FolderBusyError(RuntimeError):
-    """Another build is at work on the same folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,29 +86,30 @@ def build(
     Raises UnsupportedError where the design needs more of the chip than there is, ValueError for an accelerator that the RTL
     doesn't build, ToolError and YosysError where a tool stops, FolderBusyError, FileExistsError for a folder with other files.
     """
-    options = options or Options()
-    options = replace(options, part=options.part or board.part)
+    options = _complete(options or Options(), board)
     tell, flow = progress or _silent, board.chip.flow
-    if options.part == "machine":
-        _foresee(accelerator, board.device)
-    _check_folder(folder)
-    place_of_work = folder.parent / f".{folder.name}.building"
-    with _alone(place_of_work):
-        work = place_of_work / str(os.getpid())
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
+    _system(accelerator, board, accelerator.clock_hz, options)  # says what the RTL doesn't build
+    foresee(accelerator, board.device, options.part, options.memory_bytes + options.program_bytes)
+    check_folder(folder, REPORT)
+    with building(folder) as work:
         seconds: dict[str, float] = {}
 
         def timed(step: str, do: Callable[[], _T]) -> _T:
             tell(step, "")
             began = time.monotonic()
-            done = do()
+            try:
+                done = do()
+            except Exception:
+                check_room(work)
+                raise
+            check_room(work)
             seconds[step] = round(time.monotonic() - began, 1)
             return done
 
         clock = timed("clock", lambda: make_clock(board.chip, board.clock_hz, accelerator.clock_hz, work))
         sources, system = timed("elaborate", lambda: _elaborate(accelerator, board, clock, options, work))
         netlist = timed("synthesize", lambda: _synthesize(board, sources, work))
+        without_others(work)
         check_fit(netlist.resources, board.device)
         chip = f"{_TOP}.{flow.placed[1]}"
         placed = timed(
@@ -141,8 +134,8 @@ def build(
         report = _report(accelerator, board, options, system, built, digest)
         (work / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         (work / chip).unlink()
-        _replace(folder, work)
-        shutil.rmtree(place_of_work, ignore_errors=True)
+        (work / _KEY).unlink()
+        replace_by(work, folder)
     return built
 
 
@@ -150,20 +143,37 @@ def _silent(step: str, doing: str) -> None:
     del step, doing
 
 
-def _foresee(accelerator: Accelerator, device: str) -> None:
-    """Raise UnsupportedError, before anything is done, for a machine that by all estimates is far too large."""
-    technology, limits = DEVICES[device].technology, DEVICES[device].limits.as_dict()
-    if technology not in calibration():
-        return
-    for name, need in area(accelerator, technology).total.as_dict().items():
-        if need > _FAR * limits[name]:
-            raise UnsupportedError(Unsupported(f"{name} of {device}, by estimate", need, limits[name]))
+def _complete(options: Options, board: Board) -> Options:
+    """With the board's choices where there are none. A tile has no memories to choose."""
+    options = replace(options, part=options.part or board.part)
+    if options.part == "array":
+        for name in ("memory_bytes", "program_bytes"):
+            if size := getattr(options, name):
+                raise ValueError(
+                    f"Build field {name!r} must be 0 for an array, whose buffers are the accelerator's, not {size}"
+                )
+        return options
+    memory, program = options.memory_bytes or board.memory_bytes, options.program_bytes or board.program_bytes
+    return replace(options, memory_bytes=memory, program_bytes=program)
 
 
-def check_fit(demand: Resources, device: str) -> None:
-    """Raise UnsupportedError that names the scarcest resource, where a device has less than is wanted."""
-    if (reason := DEVICES[device].shortage(demand)) is not None:
-        raise UnsupportedError(reason)
+def _system(accelerator: Accelerator, board: Board, clock_hz: int, options: Options) -> System | Tile:
+    """What goes onto the chip. Raises ValueError where the RTL doesn't build it."""
+    divisor = max(LEAST_DIVISOR, round(clock_hz / options.baud))
+    rate = clock_hz / divisor
+    if abs(rate - options.baud) > _SAME_RATE * options.baud:
+        given = f"a clock of {clock_hz:,} Hz"
+        raise ValueError(f"Serial line must have a rate that {given} can make, as {rate:,.0f}, not {options.baud:,}")
+    if options.part == "array":
+        return Tile(accelerator, divisor=divisor, clock_hz=clock_hz)
+    return System(
+        accelerator,
+        memory_bytes=options.memory_bytes,
+        program_bytes=options.program_bytes,
+        divisor=divisor,
+        wide_program=board.wide_program,
+        clock_hz=clock_hz,
+    )
 
 
 def _elaborate(
@@ -171,21 +181,9 @@ def _elaborate(
 ) -> tuple[list[Path], dict[str, int]]:
     """Source files, and what of the system a host should know."""
     name = f"{module_name(accelerator)}_{options.part}"
-    divisor = round(clock.hz / options.baud)
-    if options.part == "array":
-        system = Tile(accelerator, divisor=divisor, clock_hz=clock.hz)
-        memory, program = system.map.operand_bytes, system.map.result_bytes
-    else:
-        memory, program = options.memory_bytes or board.memory_bytes, options.program_bytes or board.program_bytes
-        system = System(
-            accelerator,
-            memory_bytes=memory,
-            program_bytes=program,
-            divisor=divisor,
-            wide_program=board.wide_program,
-            clock_hz=clock.hz,
-        )
-    settings: dict[str, int] = {"memory_bytes": memory, "program_bytes": program, "divisor": divisor}
+    system = _system(accelerator, board, clock.hz, options)
+    told = system.shell.bridge.info
+    settings = {name: told[Info[name.upper()]] for name in ("memory_bytes", "program_bytes", "divisor")}
     verilog = work / f"{name}.v"
     verilog.write_text(verilog_of(system, name), encoding="utf-8")
     plan = board.platform().prepare(BoardTop(board, name, pll=clock.source is not None), _TOP, emit_src=False)
@@ -201,8 +199,8 @@ def _synthesize(board: Board, sources: list[Path], work: Path) -> Netlist:
     digest = hashlib.sha256(board.chip.family.encode() + version("pyosys").encode() + version("nmdse").encode())
     for path in sources:
         digest.update(path.read_bytes())
-    key, path, kept = digest.hexdigest(), work / "netlist.json", work / "netlist.key"
-    for earlier in work.parent.glob("*/netlist.key"):  # written when the netlist beside it was whole
+    key, path, kept = digest.hexdigest(), work / "netlist.json", work / _KEY
+    for earlier in work.parent.glob(f"*/{_KEY}"):  # written when the netlist beside it was whole
         known = json.loads(earlier.read_text())
         if known["key"] == key:
             shutil.copyfile(earlier.with_name(path.name), path)
@@ -248,35 +246,3 @@ def _report(
         "accelerator": leaf_fields(accelerator),
         "options": asdict(options),
     }
-
-
-def _check_folder(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / REPORT).exists())):
-        raise FileExistsError(f"Folder {str(folder)!r} must be empty or hold an earlier build, not other files")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-
-
-@contextmanager
-def _alone(work: Path) -> Generator[None]:
-    """The working folder, for this process alone until the end. Raises FolderBusyError."""
-    work.mkdir(exist_ok=True)
-    handle = os.open(work, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise FolderBusyError(f"Folder {str(work)!r} must be free, but another build is at work in it") from None
-        yield
-    finally:
-        os.close(handle)
-
-
-def _replace(folder: Path, work: Path) -> None:
-    """The finished build takes the folder's place; what a reader could see in between is nothing, never a half."""
-    (work / "netlist.key").unlink(missing_ok=True)
-    earlier = folder.parent / f".{folder.name}.earlier"
-    shutil.rmtree(earlier, ignore_errors=True)
-    if folder.exists():
-        folder.rename(earlier)
-    work.rename(folder)
-    shutil.rmtree(earlier, ignore_errors=True)

@@ -18,12 +18,13 @@ class Clock:
 
 
 def make_clock(chip: Chip, oscillator_hz: int, wanted_hz: int, folder: Path) -> Clock:
-    """The clock nearest to what is wanted. Raises ToolError where the generator has none near it."""
+    """The clock nearest to what is wanted. Raises ValueError where the generator has none near it, ToolError for lack of it."""
     if wanted_hz == oscillator_hz:
         return Clock(hz=oscillator_hz, source=None)
-    given, wanted = f"{oscillator_hz / 1e6:.6f}", f"{wanted_hz / 1e6:.6f}"
+    given, wanted = (f"{hz / 1e6:.6f}" for hz in (oscillator_hz, wanted_hz))
     made = folder / "pll_tool.v"
-    impossible = ToolError(f"Clock must be one that the chip's generator can make of {given} MHz, not {wanted} MHz")
+    rule = f"that the chip's generator can make of {oscillator_hz / 1e6:g} MHz, within {_NEAR:.0%}"
+    impossible = ValueError(f"Clock must be one {rule}, not {wanted_hz / 1e6:g} MHz")
     command = _CALCULATORS[chip.family]
     log = folder / "pll.log"
     try:

@@ -5,13 +5,14 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TextIO
 
+from rtl.tied import tied
 from simulator.cost.devices import Resources
 
 __all__ = ["FLOWS", "Chip", "Flow", "Placed", "ToolError", "place", "run_tool"]
@@ -181,7 +182,7 @@ def _step(step: dict[str, Any]) -> dict[str, Any]:
 def run_tool(command: Sequence[str], log: Path, *, cwd: Path, progress: Callable[[str], None] | None = None) -> None:
     """Run one of the FPGA tools that came with the Python packages, its output into `log`; `progress` hears what it is doing.
 
-    Paths should be relative to `cwd`. Stopped with this process. Raises ToolError.
+    Paths should be relative to `cwd`. Ends with this process. Raises ToolError, and OSError where the log can't be written.
     """
     folder = Path(sys.executable).parent
     program = next((path for path in (folder / f"yowasp-{command[0]}", folder / command[0]) if path.exists()), None)
@@ -189,14 +190,13 @@ def run_tool(command: Sequence[str], log: Path, *, cwd: Path, progress: Callable
         raise ToolError(f"Tool {command[0]!r} must be installed: pip install 'nmdse[fpga]'")
     terminal, line = pty.openpty()  # into a pipe the tools write when they are done; to a terminal, line by line
     with log.open("w", buffering=1) as file, os.fdopen(terminal, errors="replace", newline="") as said:
-        running = subprocess.Popen([str(program), *command[1:]], cwd=cwd, stdin=line, stdout=line, stderr=line)
+        running = subprocess.Popen(tied(str(program), *command[1:]), cwd=cwd, stdin=line, stdout=line, stderr=line)
         os.close(line)
         try:
-            with suppress(OSError):  # how a terminal says that nobody writes to it any more
-                for text in said:
-                    file.write(text.replace("\r\n", "\n"))
-                    if progress is not None and (phase := _phase(text)):
-                        progress(phase)
+            for text in _lines(said):
+                file.write(text.replace("\r\n", "\n"))
+                if progress is not None and (phase := _phase(text)):
+                    progress(phase)
             code = running.wait()
         except BaseException:
             running.kill()
@@ -205,6 +205,12 @@ def run_tool(command: Sequence[str], log: Path, *, cwd: Path, progress: Callable
     if code:
         tail = "\n".join(log.read_text().splitlines()[-8:])
         raise ToolError(f"Tool {command[0]!r} must run to its end, not stop with code {code}; {log} ends:\n{tail}")
+
+
+def _lines(terminal: TextIO) -> Iterator[str]:
+    """What is said, until nobody writes any more, of which a terminal tells by an error."""
+    with suppress(OSError):
+        yield from terminal
 
 
 _PHASES = (
@@ -220,9 +226,15 @@ _PHASES = (
 )
 
 
+_WIDTH = 60  # columns of a phase
+
+
 def _phase(line: str) -> str:
-    """A few words of what nextpnr is doing, for a progress display."""
+    """A few words of what nextpnr is doing, for a progress display; whole ones."""
     text = line.removeprefix("Info:").strip()
-    if text.startswith("at iteration") or "iter=" in text:
-        return text[:60]
-    return text[:60] if any(text.startswith(phase) for phase in _PHASES) else ""
+    if not text.startswith(("at iteration", *_PHASES)) and "iter=" not in text:
+        return ""
+    words = text.split(", ")
+    while len(words) > 1 and len(", ".join(words)) > _WIDTH:
+        words.pop()
+    return ", ".join(words)[:_WIDTH]

@@ -1,5 +1,6 @@
 """The boards that `dse build` knows, a file each; pins come from amaranth-boards."""
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -21,5 +22,7 @@ BOARDS = {
 def board_named(name: str) -> "Board":
     """A board. Raises ValueError for an unknown name."""
     if name not in BOARDS:
-        raise ValueError(f"Board must be one of {', '.join(BOARDS)}, not {name!r}")
+        close = get_close_matches(name.lower(), BOARDS, n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"Board must be one of {', '.join(BOARDS)}, not {name!r}{hint}")
     return import_module(f"rtl.platforms.{BOARDS[name]}").BOARD

@@ -68,8 +68,10 @@ class BoardTop(Circuit):
             o_tx=serial.tx.o,
             **{f"o_{signal.name}": signal for signal in shown},
         )
+        places = dict.fromkeys((resource, number) for resource, number, _ in board.lights)  # three may be one light's colours
+        lights = {place: platform.request(*place) for place in places}
         for (resource, number, field), signal in zip(board.lights, shown, strict=False):
-            pin = platform.request(resource, number)
+            pin = lights[resource, number]
             m.d.comb += (getattr(pin, field) if field == "o" else getattr(pin, field).o).eq(signal)
         for other in ("rts", "dtr"):  # a modem's lines that a UART on USB may have
             if hasattr(serial, other) and hasattr(getattr(serial, other), "o"):

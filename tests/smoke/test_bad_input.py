@@ -198,17 +198,6 @@ def test_a_full_disk(swept, room, jobs):
     assert again.returncode == 0
 
 
-@pytest.fixture
-def tiny_disk(tmp_path):
-    """A file system of 256 KiB, where this machine lets us mount one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], capture_output=True, check=False).returncode:
-        pytest.skip("no right to mount a tmpfs")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
-
-
 def test_a_disk_that_fills_up_in_the_middle(tiny_disk, tmp_path):
     write_space(tmp_path)
     assert dse("sweep", "space.toml", "-o", "disk/out", "-j", "1", "-q", "--no-report", cwd=tmp_path).returncode == 0

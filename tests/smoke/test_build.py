@@ -19,12 +19,13 @@ need_rtl()
 pytest.importorskip("amaranth_boards")
 
 from dse.commands.build import build_command  # noqa: E402
-from rtl.fpga.build import check_fit  # noqa: E402
 from rtl.fpga.clocking import make_clock  # noqa: E402
+from rtl.fpga.fit import check_fit  # noqa: E402
 from rtl.fpga.place import ToolError, place, run_tool  # noqa: E402
 from rtl.fpga.synthesize import synthesize  # noqa: E402
 from rtl.fpga.timed import with_delays  # noqa: E402
 from rtl.platforms import BOARDS, board_named  # noqa: E402
+from rtl.platforms.board import BoardTop  # noqa: E402
 from simulator.cost.area import calibration  # noqa: E402
 from simulator.cost.devices import DEVICES, Resources  # noqa: E402
 from simulator.presets import PRESETS  # noqa: E402
@@ -40,12 +41,18 @@ def ran(*words: str, cwd: Path, timeout: int = 300) -> subprocess.CompletedProce
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["board-int8", "--board", "ulx4s"], ["Board must be one of ulx3s-85f", "'ulx4s'"]),
+        (["board-int8", "--board", "ULX4S"], ["Board must be one of ulx3s-85f", "not 'ULX4S'; did you mean 'ulx3s-85f'?"]),
         pytest.param(
             ["sat-vcu1525", "--board", "ulx3s-85f"],
             ["doesn't fit board 'ulx3s-85f'", "of ecp5-85k, by estimate", "has"],
             marks=pytest.mark.skipif("ecp5" not in calibration(), reason="no estimate yet"),
         ),
+        pytest.param(
+            ["sat-vcu1525", "--board", "icebreaker"],  # its array alone
+            ["doesn't fit board 'icebreaker'", "of ice40-up5k, by estimate", "has"],
+            marks=pytest.mark.skipif("ecp5" not in calibration(), reason="no estimate yet"),
+        ),
+        (["board-int8", "--board", "ulx3s-85f", "--memory-kib", "1000"], ["for its on-chip memory alone: needs 459, has 208"]),
         (["board-int8", "--board", "ulx3s-85f", "--set", "pe.group=3"], ["can't be built", "group"]),
         (["board-int8", "--board", "ulx3s-85f", "--set", "clock_hz=1000000000"], ["Clock must be one", "not 1000"]),
         (["tile-int8", "--board", "tang-nano-9k", "--set", "clock_hz=1000000000"], ["Clock must be one", "not 1000"]),
@@ -80,26 +87,34 @@ def test_two_builds_of_one_folder(tmp_path):
     finally:
         os.close(handle)
     assert done.returncode == 2
-    assert "another build is at work" in " ".join(done.stderr.split())
+    assert "must be free, but another build of it is at work" in " ".join(done.stderr.split())
+
+
+def stopped(how: signal.Signals, after: str, folder: Path) -> list[Path]:
+    """Stop a build once there is a file that matches `after`; returns what such files there are."""
+    command = [str(DSE), "build", "tile-int8", "--board", "icebreaker", "-o", "made"]
+    building = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        until = time.monotonic() + 1800
+        while not (found := list((folder / ".made.building").glob(f"*/{after}"))) and time.monotonic() < until:
+            time.sleep(0.05)
+        building.send_signal(how)
+        said = building.communicate(timeout=60)[1]
+    finally:
+        building.kill()
+    assert building.returncode == (130 if how is signal.SIGINT else -how)
+    if how is signal.SIGINT:
+        assert said == f"stopped; nothing in made has changed\ncontinue with: {' '.join(['dse', *command[1:]])}\n"
+    assert not (folder / "made").exists()
+    again = os.open(folder / ".made.building", os.O_RDONLY)
+    fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody holds it any more
+    os.close(again)
+    return found
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_build_leaves_nothing_in_its_folder(how, tmp_path):
-    command = [str(DSE), "build", "board-int8", "--board", "ulx3s-85f", "-o", "made"]
-    building = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        until = time.monotonic() + 120
-        while not list((tmp_path / ".made.building").glob("*/*.v")) and time.monotonic() < until:
-            time.sleep(0.05)
-        building.send_signal(how)
-        building.communicate(timeout=60)
-    finally:
-        building.kill()
-    assert building.returncode == (130 if how is signal.SIGINT else -how)
-    assert not (tmp_path / "made").exists()
-    again = os.open(tmp_path / ".made.building", os.O_RDONLY)
-    fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody holds it any more
-    os.close(again)
+    assert stopped(how, "*.v", tmp_path)
 
 
 def built(tmp_path: Path, name: str, board: str) -> dict[str, Any]:
@@ -124,6 +139,19 @@ def test_a_bitstream_for_an_ice40(tmp_path):
     report = built(tmp_path, "tile-int8", "icebreaker")
     assert bytes.fromhex("7eaa997e") in report["head"]  # the preamble of an iCE40 bitstream
     assert report["used"]["dsp"] == 4  # a multiplier for each PE
+
+
+@pytest.mark.slow
+def test_a_build_that_was_interrupted_in_place_and_route_goes_on(tmp_path):
+    """Once by Ctrl-C and once by kill -9; then the same command, which takes up the netlist that was marked here."""
+    for how in (signal.SIGINT, signal.SIGKILL):
+        (log,) = stopped(how, "nextpnr.log", tmp_path)
+        assert not list(log.parent.glob("*.bin"))
+    with log.with_name("netlist.json").open("a") as netlist:
+        netlist.write("\n\n\n")
+    built(tmp_path, "tile-int8", "icebreaker")
+    assert (tmp_path / "made" / "netlist.json").read_text().endswith("\n\n\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
 @pytest.mark.slow
@@ -217,12 +245,18 @@ def test_help_and_docs_know_the_boards():
     assert rows == {name: f"{board_named(name).clock_hz / 1e6:g}" for name in BOARDS}
 
 
+@pytest.mark.filterwarnings("ignore:Using platform.request:DeprecationWarning")
 @pytest.mark.parametrize("name", BOARDS)
 def test_boards_are_whole(name):
-    """Pins are there: the platform knows the clock, the serial line and the lights."""
+    """Pins are there: the platform knows the clock, the serial line and the lights, and gives each a place."""
     board = board_named(name)
     platform = board.platform()
     assert board.name == name
     assert board.device in DEVICES
     resources = {(resource, number) for resource, number in platform.resources}
     assert {(board.clock, 0), ("uart", 0), *((light, number) for light, number, _ in board.lights)} <= resources
+    plan = platform.prepare(BoardTop(board, "system", pll=True), "top", emit_src=False)
+    constraints = str(plan.files[f"top.{board.chip.flow.constraints}"])
+    assert all(name in constraints for name in (board.clock, "uart_0__rx", "uart_0__tx"))
+    light, number, field = board.lights[-1]
+    assert f"{light}_{number}{'' if field == 'o' else f'__{field}'}__io" in constraints
