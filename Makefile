@@ -66,6 +66,7 @@ studies: $(VENV)/.installed-dev
 	$(BIN)/python -m reports.studies.rtl_training
 	$(BIN)/python -m reports.studies.fpga
 	$(BIN)/python -m reports.studies.search
+	$(BIN)/python -m reports.studies.closed_form --cost
 
 calibrate: $(VENV)/.installed-dev
 	$(BIN)/python -m reports.synthesis

@@ -1,6 +1,6 @@
 """What a point of a very large sweep costs, from a thousand points to a million: CPU time, and memory.
 
-``python -m benchmarks.bulk_sweep [--jobs N] [--most POINTS] [--plot FILE.svg]`` (some minutes of CPU). Points are drawn from
+``python -m benchmarks.bulk_sweep [--jobs N] [--most POINTS] [--csv FILE.csv]`` (some minutes of CPU). Points are drawn from
 the shipped space resnet18-wide: a full training step of ResNet-18 each, memory modelled, on machines and methods that differ in
 eleven axes. Each size runs in a fresh process and a fresh folder, from nothing to the HTML report; the report's own event runs
 are told apart, and no point is confirmed. CPU seconds are of the process and its workers; where others use the machine, the
@@ -9,11 +9,14 @@ clock on the wall says little.
 
 import argparse
 import json
+import os
+import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--jobs", type=int, default=1, help="worker processes")
     arguments.add_argument("--most", type=int, default=10**6, help="points of the largest sweep")
-    arguments.add_argument("--plot", type=Path, help="SVG file for a plot of the cost per point")
+    arguments.add_argument("--csv", type=Path, help="the table and its conditions; reports.studies.closed_form plots them")
     arguments.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.one:
@@ -49,15 +52,15 @@ def main() -> None:
     ):
         table.add_column(name, justify="right")
     rows: list[dict[str, Any]] = []
+    start = fresh(1, 1)["process_cpu_s"]
     for power in range(3, 7):
         if 10**power > options.most:
             break
-        command = [sys.executable, "-m", "benchmarks.bulk_sweep", "--one", str(10**power), "--jobs", str(options.jobs)]
-        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        rows.append(found)
-        per_point = 1e6 * found["sweep"] / found["points"]
-        before = rows[-2] if len(rows) > 1 else {"sweep": 0.0, "points": 0}
-        further = 1e6 * (found["sweep"] - before["sweep"]) / (found["points"] - before["points"])
+        found = fresh(10**power, options.jobs)
+        rows.append(found | {"start_cpu_s": start * found["workers"]})
+        per_point = 1e6 * found["sweep_cpu_s"] / found["points"]
+        before = rows[-2] if len(rows) > 1 else {"sweep_cpu_s": 0.0, "points": 0}
+        further = 1e6 * (found["sweep_cpu_s"] - before["sweep_cpu_s"]) / (found["points"] - before["points"])
         table.add_row(
             f"{found['points']:,}",
             f"{found['sweep']:.1f}",
@@ -72,13 +75,21 @@ def main() -> None:
         )
     console.print(table)
     console.print(
-        "CPU s: evaluation, files and front, and what a process needs once (imports, tables of tilings: some seconds)."
+        f"CPU s: evaluation, files and front, tables of tilings, and what each process needs at first ({start:.1f} s)."
     )
     console.print(
         "us/further: of each point beyond those of the line above. Report: reading all of it, plots, and three event runs."
     )
-    if options.plot:
-        plot(rows, options.plot)
+    if options.csv:
+        import pandas as pd
+
+        pd.DataFrame(rows).to_csv(options.csv, index=False, float_format="%.2f")
+
+
+def fresh(points: int, jobs: int) -> dict[str, Any]:
+    """`measured` in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.bulk_sweep", "--one", str(points), "--jobs", str(jobs)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def cpu() -> float:
@@ -114,35 +125,22 @@ def measured(points: int, jobs: int) -> dict[str, Any]:
         assert outcome.statuses == {"ok": points}
         rss = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         return {
+            "space": SPACE,
             "points": points,
-            "sweep": swept - began,
-            "report": done - swept,
-            "wall": time.monotonic() - wall,
+            "jobs": jobs,
+            "workers": min(jobs, len(chunks_of(space, folder).ranges)),
+            "process_cpu_s": swept,
+            "sweep_cpu_s": swept - began,
+            "report_cpu_s": done - swept,
+            "wall_s": time.monotonic() - wall,
             "report_mb": folder.report.stat().st_size / 1e6,
             "folder_mb": size / 1e6,
             "rss_mb": (rss[0] + jobs * rss[1] if jobs > 1 else rss[0]) / 1e3,
+            "load": os.getloadavg()[0],
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("numba", "numpy")},
         }
-
-
-def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """CPU time per point against points."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 3.5))
-    counts = [row["points"] for row in rows]
-    axes.loglog(counts, [1e6 * row["sweep"] / row["points"] for row in rows], "o-", label="evaluation, files, front")
-    axes.loglog(
-        counts, [1e6 * (row["sweep"] + row["report"]) / row["points"] for row in rows], "s--", label="and the report, all of it"
-    )
-    axes.set_xlabel("points")
-    axes.set_ylabel("CPU time per point (us)")
-    axes.grid(visible=True, which="major", alpha=0.4)
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from dse.running_front import FrontPart, RunningFront, part_of
 from dse.space import Space
 from dse.store import Store
 from dse.sweep import run_sweep
-from dse.workers import results
+from dse.workers import Workers, workers
 
 __all__ = ["MOST", "BulkProgress", "bulk_sweep", "chunks_of"]
 
@@ -71,13 +71,13 @@ def bulk_sweep(
     space: Space,
     folder: SweepFolder,
     *,
-    jobs: int,
-    scheduler: str = "",
+    jobs: int = 1,
+    crew: Workers | None = None,
     most: int = MOST,
     report: Callable[[BulkProgress], None],
 ) -> None:
-    """Evaluate every point that the folder does not hold yet, `jobs` files at a time; then run at most `most` of them, those
-    on and near the front, on the event-driven machine (0: none).
+    """Evaluate every point that the folder does not hold yet, `jobs` files at a time or by a crew that is there; then run at
+    most `most` of them, those on and near the front, on the event-driven machine (0: none).
 
     Files are written as they come, and rows of confirmed points committed as they come, so that a kill loses only those under
     way. What came out is read from the folder (`dse.bulk_outcome`). Raises WorkerLostError, StoreError.
@@ -112,20 +112,19 @@ def bulk_sweep(
 
     say()
     work = (_Work(order.points(start, stop), chunks.digest, start, stop) for start, stop in missing)
-    with closing(results(evaluate_chunk, work, jobs=jobs, scheduler=scheduler, lost=_lost)) as done:
-        for each in done:
-            chunks.add(each.start, each.stop, each.data)
-            front.add(each.front)
-            statuses.update(each.statuses)
-            evaluated += each.stop - each.start
-            say()
-    if not most:
-        return
-    best = chosen_space(space, chosen_points(space, chunks, most).points)
-    with Store(folder.store) as store:
-        run_sweep(
-            best, store, jobs=jobs, scheduler=scheduler, report=lambda state: say(state.found + state.evaluated, state.total)
-        )
+    with nullcontext(crew) if crew is not None else workers(jobs) as hands:
+        with closing(hands.results(evaluate_chunk, work, lost=_lost)) as done:
+            for each in done:
+                chunks.add(each.start, each.stop, each.data)
+                front.add(each.front)
+                statuses.update(each.statuses)
+                evaluated += each.stop - each.start
+                say()
+        if not most:
+            return
+        best = chosen_space(space, chosen_points(space, chunks, most).points)
+        with Store(folder.store) as store:
+            run_sweep(best, store, jobs=jobs, crew=hands, report=lambda state: say(state.found + state.evaluated, state.total))
 
 
 def evaluate_chunk(work: _Work) -> _Done:

@@ -8,15 +8,16 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from dse.scheduler import Model, Scheduler, connected, model
+from dse.workers import raise_lost
 
-__all__ = ["cluster_results"]
+__all__ = ["cluster_workers"]
 
 _TASK_SECONDS = 0.5  # Dask spends some 5 ms on a task, over all of its processes: about 1 % of it
 _LARGEST = 1000  # items in a task
@@ -50,16 +51,31 @@ def _task(ticket: int, work: Callable[[T], R], items: list[T], wanted: Model) ->
     return _Outcome(ticket, results, time.perf_counter() - begin, model())
 
 
-def cluster_results(
-    work: Callable[[T], R], items: Iterable[T], *, address: str, lost: Callable[[T, str], R]
-) -> Generator[R, None, None]:
-    """`work` of each item, in the order in which they finish. `lost` makes the result of one whose workers die each time.
+class _Workers:
+    """The workers of a cluster, over one connection."""
 
-    `address` is a scheduler's, as in tcp://host:8786, or a scheduler file. Raises ConfigError where there is none, or a worker
-    has another model; WorkerLostError where the scheduler goes away; and what `work` raises, when tried again too.
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler, self._tickets = scheduler, count(1)  # Dask takes two tasks of one name for the same
+
+    def results(
+        self, work: Callable[[T], R], items: Iterable[T], *, lost: Callable[[T, str], R] | None = None
+    ) -> Generator[R, None, None]:
+        """`work` of each item, in the order in which they finish. `lost` makes the result of one whose workers die each time.
+
+        Raises ConfigError where a worker has another model; WorkerLostError where the scheduler goes away; and what `work`
+        raises, when tried again too.
+        """
+        yield from _Cluster(self._scheduler, work, iter(items), lost or raise_lost, self._tickets).results()
+
+
+@contextmanager
+def cluster_workers(address: str) -> Generator[_Workers, None, None]:
+    """The workers of the cluster whose scheduler is at an address, as in tcp://host:8786, or wrote that scheduler file.
+
+    Raises ConfigError where there is none.
     """
     with connected(address) as scheduler:
-        yield from _Cluster(scheduler, work, iter(items), lost).results()
+        yield _Workers(scheduler)
 
 
 @dataclass
@@ -70,12 +86,12 @@ class _Cluster(Generic[T, R]):
     work: Callable[[T], R]
     items: Iterator[T]
     lost: Callable[[T, str], R]
+    tickets: Iterator[int]
     pending: dict[int, tuple[Any, list[T]]] = field(default_factory=dict[int, tuple[Any, list[T]]])  # future, items
     again: deque[T] = field(default_factory=deque[T])  # not done by the task that had them
     suspects: deque[T] = field(default_factory=deque[T])  # their workers died: each is tried again with nothing beside it
     alone: bool = False  # one of those is under way
     ended: SimpleQueue[int] = field(default_factory=SimpleQueue[int])
-    ticket: int = 0
     seconds: float = _TASK_SECONDS  # per item, lately: the first tasks hold one
     threads: int = 1
     looked: float = float("-inf")
@@ -113,12 +129,12 @@ class _Cluster(Generic[T, R]):
         return bool(self.pending)
 
     def _send(self, items: list[T]) -> None:
-        self.ticket += 1
+        ticket = next(self.tickets)
         with self.scheduler.reaching() as client:
-            key = f"nmdse-{client.id}-{self.ticket}"
-            future = client.submit(_task, self.ticket, self.work, items, model(), key=key, retries=_TRIES)
-        self.pending[self.ticket] = (future, items)
-        self._tell_of(self.ticket, future)
+            key = f"nmdse-{client.id}-{ticket}"
+            future = client.submit(_task, ticket, self.work, items, model(), key=key, retries=_TRIES)
+        self.pending[ticket] = (future, items)
+        self._tell_of(ticket, future)
 
     def _tell_of(self, ticket: int, future: Any) -> None:
         """Put the ticket among those that ended, when its task has."""

@@ -1,20 +1,21 @@
-"""What changed between two stores: points matched by their settings, their status and results, their ranks and the front."""
+"""What changed between two stores: points matched by their settings, their status and results, their limits and the front."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from dse.accuracy import with_accuracy
 from dse.config import ConfigError
-from dse.pareto import front_of, objective_values
+from dse.constraints import Constraint
+from dse.diff_fronts import FrontChange, Fronts, LimitChange, compare_fronts
 from dse.sides import Side, is_setting
 from dse.space import Objective
 
-__all__ = ["ColumnChange", "Diff", "FrontChange", "StatusChange", "diff"]
+__all__ = ["ColumnChange", "Diff", "FrontChange", "LimitChange", "StatusChange", "diff"]
 
 _ABSENT_IS_ZERO = "array_wait_"  # columns that a row has only where the cause occurred
 _REASONS = ("constraint", "demand", "limit", "error")  # why a point didn't run: there only where one didn't
@@ -42,15 +43,8 @@ class ColumnChange(NamedTuple):
     new: Any
 
 
-class FrontChange(NamedTuple):
-    """A point that left or entered the front, and why."""
-
-    point: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diff:
+@dataclass(frozen=True, kw_only=True)
+class Diff(Fronts):
     """What differs; `changed` is whether anything does."""
 
     old: Side
@@ -63,21 +57,13 @@ class Diff:
     compared: int  # columns compared
     columns_only_old: tuple[str, ...]
     columns_only_new: tuple[str, ...]
-    objectives: tuple[Objective, ...] = ()
-    moved: int = 0  # points whose rank by the first objective changed
-    ranked: int = 0
-    furthest: tuple[str, int, int] | None = None  # the point whose rank changed most, its old and its new rank
-    left: tuple[FrontChange, ...] = ()
-    entered: tuple[FrontChange, ...] = ()
-    front: tuple[int, int] = (0, 0)  # points of the old and the new one
-    notes: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
         ambiguous = self.old.ambiguous or self.new.ambiguous
         points = self.only_old or self.only_new or self.statuses or ambiguous or self.old.missing != self.new.missing
         columns = self.columns or self.columns_only_old or self.columns_only_new
-        return bool(points or columns or self.moved or self.left or self.entered)
+        return bool(points or columns or self.moved or self.limits or self.left or self.entered)
 
     def as_json(self) -> dict[str, Any]:
         """All of it, in plain JSON types; a relative change is null where it is infinite."""
@@ -99,6 +85,9 @@ class Diff:
             "columns_only_old": list(self.columns_only_old),
             "columns_only_new": list(self.columns_only_new),
             "objectives": [{"column": o.column, "minimize": o.minimize} for o in self.objectives],
+            "constraints": list(self.constraints),
+            "kept": {"old": self.kept[0], "new": self.kept[1]},
+            "limits": [change._asdict() for change in self.limits],
             "ranks": {"points": self.ranked, "moved": self.moved, "furthest": self.furthest},
             "front": {"old": self.front[0], "new": self.front[1]}
             | {"left": [c._asdict() for c in self.left], "entered": [c._asdict() for c in self.entered]},
@@ -116,11 +105,20 @@ def _side(side: Side) -> dict[str, Any]:
     }
 
 
-def diff(old: Side, new: Side, *, columns: Sequence[str] = (), objectives: tuple[Objective, ...] = ()) -> Diff:
-    """Compare two stores, with ==. `columns`: of the results only these; `objectives`: other than the new sweep's.
+def diff(
+    old: Side,
+    new: Side,
+    *,
+    columns: Sequence[str] = (),
+    objectives: tuple[Objective, ...] = (),
+    constraints: tuple[Constraint, ...] = (),
+) -> Diff:
+    """Compare two stores, with ==. `columns`: of the results only these; `objectives`: other than the new sweep's;
+    `constraints`: on top of them. Those of the new sweep are held to the old one's points too.
 
     Raises ConfigError for a column, or an objective, that neither has.
     """
+    old, new = _with_accuracies(old, new), _with_accuracies(new, old)
     pairs = _pairs(old, new)
     before, after = (side.frame.iloc[[pair[i] for pair in pairs]].reset_index(drop=True) for i, side in enumerate((old, new)))
     names = [new.names[j] for _, j in pairs]
@@ -149,10 +147,23 @@ def diff(old: Side, new: Side, *, columns: Sequence[str] = (), objectives: tuple
         columns_only_old=columns_old,
         columns_only_new=columns_new,
     )
-    chosen = objectives or new.objectives or old.objectives
-    if columns and not objectives and not all(objective.column in columns for objective in chosen):
+    lead = new if new.objectives else old
+    chosen, limits = objectives or lead.objectives, tuple(dict.fromkeys((*lead.constraints, *constraints)))
+    named = [o.column for o in chosen] + [name for limit in limits for name in limit.names if not is_setting(name)]
+    if columns and not objectives and not constraints and not all(name in columns for name in named):
         return found
-    return _ranked(found, pairs, chosen, asked=bool(objectives))
+    fronts = compare_fronts((old, new), pairs, chosen, limits, asked=bool(objectives or constraints))
+    notes = fronts.notes
+    if old.objectives and new.objectives and old.constraints != new.constraints:
+        theirs = ", ".join(repr(limit.text) for limit in old.constraints) or "none"
+        notes += (f"OLD was swept under other constraints ({theirs}); here NEW's hold for both",)
+    return replace(found, **{part.name: getattr(fronts, part.name) for part in fields(fronts)} | {"notes": notes})
+
+
+def _with_accuracies(side: Side, other: Side) -> Side:
+    """With column `accuracy` where there is a table of them: its own, or the other's."""
+    rows = side.accuracies or other.accuracies
+    return replace(side, frame=with_accuracy(side.frame, rows)) if rows and len(side.frame) else side
 
 
 def _pairs(old: Side, new: Side) -> list[tuple[int, int]]:
@@ -221,75 +232,3 @@ def _reason(row: Mapping[Any, Any]) -> str:
         return str(told["error"] or "")
     demand, limit = (int(value) if isinstance(value, float) else value for value in (told["demand"], told["limit"]))
     return f"{told['constraint']}: needs {demand}, has {limit}"
-
-
-def _ranked(found: Diff, pairs: list[tuple[int, int]], objectives: tuple[Objective, ...], *, asked: bool) -> Diff:
-    """With ranks by the first objective, and the fronts, where both stores have the objectives' columns."""
-    sides = (found.old, found.new)
-    if not objectives:
-        return replace(found, notes=("a store alone has no objectives: --minimize and --maximize name some",))
-    good = [side.frame[side.frame["status"] == "ok"] for side in sides]
-    if not all(map(len, good)):
-        return replace(found, notes=("no ranks and no fronts: there is a store in which no point ran",))
-    try:
-        values = [objective_values(frame, objectives) for frame in good]
-    except ConfigError as error:
-        if asked:
-            raise
-        return replace(found, notes=(f"no ranks and no fronts: {error}",))
-    rows = [{int(row): place for place, row in enumerate(frame.index)} for frame in good]
-    both = [(i, j) for i, j in pairs if i in rows[0] and j in rows[1]]
-    ranks = [_ranks(values[side][[rows[side][pair[side]] for pair in both], 0]) for side in (0, 1)]
-    moves = ranks[1] - ranks[0]
-    furthest = None
-    if moves.any():
-        at = int(np.abs(moves).argmax())
-        furthest = (found.new.names[both[at][1]], int(ranks[0][at]), int(ranks[1][at]))
-    fronts = [[int(row) for row in front_of(frame, objectives).index] for frame in good]
-    to_new, to_old = dict(pairs), {j: i for i, j in pairs}
-    return replace(
-        found,
-        objectives=objectives,
-        moved=int(np.count_nonzero(moves)),
-        ranked=len(both),
-        furthest=furthest,
-        left=tuple(
-            _away(sides, i, to_new, fronts[1], rows[1], values[1], lost=True)
-            for i in fronts[0]
-            if to_new.get(i) not in fronts[1]
-        ),
-        entered=tuple(
-            _away(sides[::-1], j, to_old, fronts[0], rows[0], values[0], lost=False)
-            for j in fronts[1]
-            if to_old.get(j) not in fronts[0]
-        ),
-        front=(len(fronts[0]), len(fronts[1])),
-    )
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """From 1, equal values alike: how many are better, and one."""
-    return np.searchsorted(np.sort(values), values).astype(np.int64) + 1
-
-
-def _away(
-    sides: tuple[Side, ...],
-    row: int,
-    there: dict[int, int],
-    front: list[int],
-    places: dict[int, int],
-    values: NDArray[np.float64],
-    *,
-    lost: bool,
-) -> FrontChange:
-    """Why a point of one store's front is not on the other's: it isn't in that store, didn't run in it, or is beaten in it."""
-    here, other = sides
-    name = here.names[row] if row not in there or not lost else other.names[there[row]]
-    if row not in there:
-        return FrontChange(name, "no longer there" if lost else "new")
-    if (place := places.get(there[row])) is None:
-        return FrontChange(name, f"{'now' if lost else 'was'} {other.frame['status'].iloc[there[row]]}")
-    own = values[place]
-    by = next((f for f in front if (values[places[f]] <= own).all()), None)  # not all equal: it would be on the front
-    beaten = f"beaten by {other.names[by]}" if by is not None else "without a number in an objective"
-    return FrontChange(name, f"{'' if lost else 'was '}{beaten}")

@@ -71,8 +71,10 @@ def make_point(settings: Dict[str, Any]) -> Point:
     if device and device not in DEVICES:
         raise ConfigError(f"Setting 'fit' must be one of {', '.join(DEVICES)}, not {device!r}")
     if device and DEVICES[device].technology not in calibration():
+        technology = DEVICES[device].technology
         raise ConfigError(
-            f"Setting 'fit' must be a device of {', '.join(calibration()) or 'no technology yet'}, not {device!r}"
+            f"Setting 'fit' must be a device of {', '.join(calibration())}, not {device!r}: "
+            f"no area is estimated for {technology}, of which no synthesis runs are stored (docs/cost.md)"
         )
     try:
         method = str(parse_method(settings["method"]))

@@ -119,6 +119,14 @@ class _Page:
         if not found.objectives:
             return
         first = found.objectives[0].column
+        if found.constraints:
+            told = ", ".join(found.constraints)
+            self.say(f"[bold]limits[/] {escape(told)}: kept by {_points(found.kept[0])}, now {found.kept[1]:,}")
+            for change in found.limits[: self.top or None]:
+                now = f"now breaks {change.new}" if change.new else "now keeps all"
+                was = f"broke {change.old}, " if change.old else ""
+                self.say(f"  {escape(change.point)}: {escape(was + now)}")
+            self.more(len(found.limits))
         if found.furthest is not None:
             name, old, new = found.furthest
             self.say(
@@ -154,6 +162,8 @@ def headline(found: Diff) -> str:
     said += origins
     if names := (*found.columns_only_old, *found.columns_only_new):
         said.append(f"{len(names)} column{'' if len(names) == 1 else 's'} in one store only")
+    if found.limits:
+        said.append(f"{_points(len(found.limits))} that {'breaks' if len(found.limits) == 1 else 'break'} other limits")
     if found.left or found.entered:
         said.append(f"the front ({len(found.left)} left, {len(found.entered)} entered)")
     if ambiguous := len(found.old.ambiguous) + len(found.new.ambiguous):

@@ -21,6 +21,8 @@ Evaluate = Callable[[Sequence[int]], pd.DataFrame]
 
 _DRY = 20  # batches without a new point, after which a searcher has no more to say
 _CHECKPOINTS = 10
+_DRAWN = 1000  # points that are drawn at random together
+_DRAWS = 1000  # times, of a space too large to be gone through
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,23 +72,24 @@ def run_search(space: Space, evaluate: Evaluate, report: Callable[[State], None]
 
 
 def _rest(space: Space, known: dict[int, int]) -> Iterator[int]:
-    """Points that were not asked for yet, at random."""
+    """Points that were not asked for yet, at random, as long as some are found that keep the constraints."""
     walk = random.Random(space.seed)
     if space.size <= 1 << 20:
-        for index in walk.sample(range(space.size), space.size):
-            if index not in known and _keeps(space, index):
-                yield index
+        order = walk.sample(range(space.size), space.size)
+        for start in range(0, space.size, _DRAWN):
+            yield from (index for index in _kept(space, order[start : start + _DRAWN]) if index not in known)
         return
     given = set[int]()
-    for _ in range(1000 * space.samples):
-        index = walk.randrange(space.size)
-        if index not in known and index not in given and _keeps(space, index):
-            given.add(index)
-            yield index
+    for _ in range(_DRAWS):
+        for index in _kept(space, [walk.randrange(space.size) for _ in range(_DRAWN)]):
+            if index not in known and index not in given:
+                given.add(index)
+                yield index
 
 
-def _keeps(space: Space, index: int) -> bool:
-    return bool(space.keeps(np.array([index], np.int64)).all())
+def _kept(space: Space, indices: list[int]) -> list[int]:
+    """Those whose settings keep the constraints."""
+    return [index for index, good in zip(indices, space.keeps(np.array(indices, np.int64)).tolist(), strict=True) if good]
 
 
 def _judged(space: Space, frame: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,6 +1,7 @@
 """Libraries that choose the next points of a search, behind one way of asking and telling."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from math import comb
 from typing import Any, Protocol, cast
 
@@ -8,19 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dse.axes import is_ordered
+from dse.config import ConfigError
 from dse.extras import need_packages
 from dse.grid import Space
 
-__all__ = ["POPULATION", "SEARCHES", "Searcher", "searcher_of"]
+__all__ = ["POPULATION", "SEARCHES", "Searcher", "check_search", "searcher_of"]
 
-SEARCHES = ("nsga2", "nsga3", "tpe")
-"""Kinds: genetic algorithms of pymoo (nsga2, nsga3), Optuna's model of where good points are dense (tpe)."""
+SEARCHES = ("nsga2", "nsga3", "tpe", "gp", "cmaes")
+"""Kinds: genetic algorithms of pymoo (nsga2, nsga3), Optuna's models of where good points are dense (tpe) and of the objectives
+themselves (gp), and an evolution strategy of one objective (cmaes)."""
 
 POPULATION = 50
 """Points that a genetic algorithm keeps and makes at a time, and that a model is asked for, where nothing else is asked."""
 
 _MATINGS = 20  # tries to fill a batch with points that are new
 _BATCH_OF_MODELS = 10  # a model learns from each batch: fewer at a time learn more
+_STALE = 3  # generations without a new point, after which an evolution strategy has converged and starts anew
+_LEAST = 4  # points that an evolution strategy ranks: the better half moves its mean
+_PACKAGES = {
+    "tpe": ("search", {"optuna": "optuna"}),
+    "gp": ("gp", {"optuna": "optuna", "torch": "torch"}),
+    "cmaes": ("search", {"cmaes": "cmaes"}),
+}
+_PYMOO = ("search", {"pymoo": "pymoo"})
 
 
 class Searcher(Protocol):
@@ -36,14 +47,30 @@ class Searcher(Protocol):
         ...
 
 
+def check_search(space: Space) -> None:
+    """Raise ConfigError where a space's search is not one that its searcher can do, or the searcher's library is missing."""
+    if not space.search:
+        return
+    if space.search == "cmaes" and len(space.objectives) != 1:
+        named = ", ".join(objective.column for objective in space.objectives)
+        raise ConfigError(
+            f"Search 'cmaes' must have exactly one objective, not {len(space.objectives)} ({named}): leave one of them and "
+            "make limits of the others (--constraint), or take nsga2, nsga3, tpe or gp"
+        )
+    if space.search == "cmaes" and 0 < space.population < _LEAST:
+        raise ConfigError(f"Search 'cmaes' must ask for at least {_LEAST} points at a time, not {space.population}")
+    extra, packages = _PACKAGES.get(space.search, _PYMOO)
+    need_packages(f"Search {space.search!r}", extra, packages)
+
+
 def searcher_of(space: Space) -> Searcher:
     """The searcher that a space asks for, seeded. The same seed and answers give the same questions.
 
-    Raises ConfigError where its library is not installed.
+    Raises ConfigError as `check_search` does.
     """
-    library = "optuna" if space.search == "tpe" else "pymoo"
-    need_packages(f"Search {space.search!r}", "search", {library: library})
-    return _Model(space) if space.search == "tpe" else _Genetic(space)
+    check_search(space)
+    kinds: dict[str, Callable[[Space], Searcher]] = {"tpe": _Model, "gp": _Model, "cmaes": _Strategy}
+    return kinds.get(space.search, _Genetic)(space)
 
 
 class _Axes:
@@ -163,7 +190,8 @@ def _least_broken(pop: Any, pairs: NDArray[np.int64], random_state: np.random.Ge
 
 
 class _Model:
-    """Optuna's model: integers where an axis has an order, categories elsewhere."""
+    """Optuna's models: integers where an axis has an order, categories elsewhere. Points of a batch that were asked for before
+    are known to the model as under way: it keeps away from them."""
 
     def __init__(self, space: Space) -> None:
         import optuna
@@ -176,7 +204,7 @@ class _Model:
             else optuna.distributions.CategoricalDistribution(list(range(n)))
             for i, (n, ordered) in enumerate(zip(axes.lengths, axes.ordered, strict=True))
         }  # fmt: skip
-        sampler = optuna.samplers.TPESampler(seed=space.seed, n_startup_trials=POPULATION)
+        sampler = _gaussian(space.seed) if space.search == "gp" else _dense(space.seed)
         least = optuna.study.StudyDirection.MINIMIZE
         self._study = optuna.create_study(sampler=sampler, directions=[least] * len(space.objectives))
         self._asked: list[Any] = []
@@ -187,6 +215,72 @@ class _Model:
 
     def tell(self, values: NDArray[np.float64], violations: NDArray[np.float64]) -> None:
         for trial, row, limits in zip(self._asked, values, violations, strict=True):
-            for number, violation in enumerate(limits):
-                trial.set_constraint(str(number), float(violation))
+            trial.set_constraint("broken", float(limits.sum()))  # one: a model of each would take as long again
             self._study.tell(trial, cast("list[float]", row.tolist()))
+
+
+def _dense(seed: int) -> Any:
+    """Where good points are dense (TPE)."""
+    import optuna
+
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=POPULATION)
+
+
+def _gaussian(seed: int) -> Any:
+    """What the objectives are, and how sure that is (Gaussian processes); points have no noise."""
+    import optuna
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.GPSampler(seed=seed, deterministic_objective=True)
+
+
+class _Strategy:
+    """CMA-ES with margins (`cmaes`): a normal distribution over axes with an order, a categorical one over the others. Once it
+    has converged it starts anew from elsewhere."""
+
+    def __init__(self, space: Space) -> None:
+        self._axes, self._seed, self._population = _Axes(space), space.seed, space.population or None
+        self._kept = [ordered and n > 2 for n, ordered in zip(self._axes.lengths, self._axes.ordered, strict=True)]
+        self._start, self._stale, self._known = 0, 0, set[int]()
+        self._asked: list[Any] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        from cmaes import CatCMAwM
+
+        pairs = list(zip(self._axes.lengths, self._kept, strict=True))
+        integers, categories = [n for n, kept in pairs if kept], [n for n, kept in pairs if not kept]
+        random = np.random.default_rng((self._seed, self._start))
+        # First from the middle, then from anywhere; as wide as the library would have it from the middle.
+        mean = np.array([(n - 1) / 2 if not self._start else random.uniform(0, n - 1) for n in integers])
+        self._strategy: Any = CatCMAwM(
+            z_space=[list(range(n)) for n in integers] or None,
+            c_space=categories or None,
+            mean=mean if integers else None,
+            cov=np.diag([((n - 1) / 10) ** 2 for n in integers]) if integers else None,
+            population_size=self._population,
+            seed=int(random.integers(2**32)),
+        )
+        self._start, self._stale = self._start + 1, 0
+
+    def ask(self) -> list[int]:
+        if self._stale >= _STALE or (any(self._kept) and self._strategy.should_stop()):
+            self._begin()
+        self._asked = [self._strategy.ask() for _ in range(self._strategy.population_size)]
+        found = [self._axes.index(self._positions(each)) for each in self._asked]
+        self._stale = self._stale + 1 if self._known.issuperset(found) else 0
+        self._known.update(found)
+        return found
+
+    def _positions(self, solution: Any) -> list[int]:
+        integers = iter([] if solution.z is None else solution.z.tolist())
+        categories = iter([] if solution.c is None else solution.c.argmax(axis=1).tolist())
+        return [int(next(integers if kept else categories)) for kept in self._kept]
+
+    def tell(self, values: NDArray[np.float64], violations: NDArray[np.float64]) -> None:
+        """It looks only at the order: points that keep all limits by their value, then the others by how much they break."""
+        broken = violations.sum(axis=1)
+        kept = values[broken == 0, 0]
+        ranked = np.where(broken == 0, values[:, 0], broken + (kept.max() if len(kept) else 0.0))
+        self._strategy.tell(list(zip(self._asked, ranked.tolist(), strict=True)))

@@ -13,7 +13,9 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
+from dse.accuracy import Accuracy
 from dse.config import ConfigError
+from dse.constraints import Constraint
 from dse.folder import SweepFolder
 from dse.space import Objective
 from dse.store import Store
@@ -37,7 +39,9 @@ class Side:
     frame: pd.DataFrame
     idents: tuple[Ident, ...]  # by row
     names: tuple[str, ...]  # by row: #N in a sweep's folder, else the first digits of the store's key that tell all apart
-    objectives: tuple[Objective, ...] = ()  # of the sweep; a store alone has none
+    objectives: tuple[Objective, ...] = ()  # of the sweep; a store alone has none, nor the two below
+    constraints: tuple[Constraint, ...] = ()
+    accuracies: tuple[Accuracy, ...] = ()
     current: int | None = None  # rows with the key that this release gives them; None where that can't be told
     missing: int = 0  # points of the sweep that the store has no row of
     ambiguous: tuple[str, ...] = ()  # points left out: several rows have their settings, none this release's key
@@ -114,12 +118,18 @@ def _of_folder(folder: SweepFolder) -> Side:
             ambiguous.append(f"#{number}")
         else:
             missing += 1
+    kept = frame.iloc[rows].reset_index(drop=True)
+    asked = {name for limit in space.constraints for name in limit.names}
+    for name in asked.intersection(space.names):  # as this space has them: a row may name a point otherwise
+        kept[name] = [space.point_settings(int(number[1:]))[name] for number in names]
     return Side(
         path=folder.path,
-        frame=frame.iloc[rows].reset_index(drop=True),
+        frame=kept,
         idents=tuple(idents),
         names=tuple(names),
         objectives=space.objectives,
+        constraints=space.constraints,
+        accuracies=space.accuracies,
         current=current,
         missing=missing,
         ambiguous=tuple(ambiguous),

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,8 @@ def read_space(
         )
     _check_values(space)
     _check_columns(space, f"Space {source!r}")
-    if space.on_settings and not space.search and not len(space):  # of a sample: are there as many?
+    walked = replace(space, search="", samples=0) if space.search and space.size <= GRID_LIMIT else space
+    if space.on_settings and not walked.search and not len(walked):  # of a sample: are there as many?
         texts = " and ".join(repr(constraint.text) for constraint in space.on_settings)
         raise ConfigError(f"Space {source!r} must have a point whose settings keep {texts}, but of {space.size:,} none does")
     return space

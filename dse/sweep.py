@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ from dse.evaluate import row_of
 from dse.point import make_point
 from dse.space import Space
 from dse.store import Store
-from dse.workers import WorkerLostError, results
+from dse.workers import WorkerLostError, Workers, workers
 
 __all__ = ["Progress", "WorkerLostError", "evaluate_settings", "key_of", "run_sweep", "sweep_frame"]
 
@@ -48,11 +48,20 @@ def evaluate_settings(settings: dict[str, Any]) -> dict[str, Any]:
         return {"key": key_of(settings), **settings, "status": "failed", "error": f"{type(error).__name__}: {error}"}
 
 
-def run_sweep(space: Space, store: Store, *, jobs: int, report: Callable[[Progress], None], scheduler: str = "") -> list[str]:
+def run_sweep(
+    space: Space,
+    store: Store,
+    *,
+    jobs: int,
+    report: Callable[[Progress], None],
+    scheduler: str = "",
+    crew: Workers | None = None,
+) -> list[str]:
     """Evaluate every point that the store does not hold yet, or holds as failed. Returns all keys, in the space's order.
 
-    `jobs` at a time on this machine, or on the workers of the Dask cluster whose scheduler is at that address. Each row is
-    committed as it comes, so that a kill loses only the points under way. Raises what `dse.workers.results` raises.
+    `jobs` at a time on this machine, or on the workers of the Dask cluster whose scheduler is at that address, or by a crew
+    that is there. Each row is committed as it comes, so that a kill loses only the points under way. Raises what
+    `dse.workers.workers` raises.
     """
     store.forget_failed()
     keys = [key_of(settings) for settings in space]
@@ -60,12 +69,15 @@ def run_sweep(space: Space, store: Store, *, jobs: int, report: Callable[[Progre
     found = len(keys) - len(missing)
     report(Progress(total=len(keys), found=found, evaluated=0))
     points = _once(missing, zip(keys, space, strict=True))
-    rows = results(_row, points, jobs=jobs, scheduler=scheduler, lost=_lost)
-    with closing(rows):  # at once, also where store or report raises
+    with (
+        nullcontext(crew) if crew is not None else workers(jobs, scheduler) as hands,
+        closing(hands.results(_row, points, lost=_lost)) as rows,  # at once, also where store or report raises
+    ):
         for done, (key, row) in enumerate(rows, start=1):
-            if scheduler and row["key"] != key:
+            if row["key"] != key:  # of a worker elsewhere
+                at = f" at {scheduler}" if scheduler else ""
                 raise ConfigError(
-                    f"Workers of the cluster at {scheduler} must read this machine's trace {row.get('workload')!r}, the "
+                    f"Workers of the cluster{at} must read this machine's trace {row.get('workload')!r}, the "
                     f"same content at that path; one does not: {row.get('error', 'its digest differs')}"
                 )
             store.add([row])

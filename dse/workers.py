@@ -1,95 +1,72 @@
 """Hand items to worker processes, of this machine or of a Dask cluster, and take the results as they come."""
 
-import os
-import signal
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
-from multiprocessing import active_children, get_context, parent_process
-from typing import NoReturn, TypeVar
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from typing import NoReturn, Protocol, TypeVar
 
-__all__ = ["WorkerLostError", "results"]
-
-_AHEAD = 4  # items per worker that wait for it
+__all__ = ["WorkerLostError", "Workers", "raise_lost", "workers"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class WorkerLostError(Exception):
-    """A worker process died (out of memory, or killed); what the store held is safe, and a re-run continues."""
+    """Workers or their scheduler went away for good; what the store held is safe, and a re-run continues."""
 
 
-def results(
-    work: Callable[[T], R],
-    items: Iterator[T] | Iterable[T],
-    *,
-    jobs: int,
-    scheduler: str = "",
-    lost: Callable[[T, str], R] | None = None,
-) -> Generator[R, None, None]:
-    """`work` of each item, in the order in which they finish; items are drawn only as workers become free.
+class Workers(Protocol):
+    """Processes that are there for several calls: a search hands them batch after batch."""
 
-    `work` and the items must pickle. One job runs in this process; more run in fresh interpreters, which Ctrl-C does not
-    reach and which end with this process. Close the generator to end them early. Raises what `work` raises, and
-    WorkerLostError where a worker dies.
+    def results(
+        self, work: Callable[[T], R], items: Iterable[T], *, lost: Callable[[T, str], R] | None = None
+    ) -> Generator[R, None, None]:
+        """`work` of each item, in the order in which they finish; items are drawn only as workers become free.
+
+        `work` and the items must pickle. Close the generator to end them early: that call is the last one. Where a worker dies,
+        another takes its place and its item is tried again at the end, with nothing beside it; of an item that kills its worker
+        then too, `lost(item, reason)` makes the result (without it: WorkerLostError). Raises what `work` raises.
+        """
+        ...
+
+
+@contextmanager
+def workers(jobs: int, scheduler: str = "") -> Generator[Workers, None, None]:
+    """Workers that start with their first items and end with the block.
+
+    One job is this process itself, which a fatal item takes with it. More are fresh interpreters, which Ctrl-C does not reach
+    and which end with this process; WorkerLostError where they end before they begin.
 
     With `scheduler`, the address of a Dask scheduler (tcp://host:8786) or its scheduler file, `jobs` does not matter: the
-    workers are the cluster's, now and as they join. Where one dies, its items run again elsewhere; of an item that kills
-    worker after worker, `lost(item, reason)` makes the result (without it: WorkerLostError). Raises ConfigError where there
-    is no such scheduler or a worker has another model, and WorkerLostError where the scheduler goes away.
+    workers are the cluster's, now and as they join. Raises ConfigError where there is no such scheduler or a worker has another
+    model, and WorkerLostError where the scheduler goes away.
     """
     if scheduler:
-        from dse.cluster import cluster_results  # Dask takes longer to load than most commands to run
+        from dse.cluster import cluster_workers  # Dask takes longer to load than most commands to run
 
-        yield from cluster_results(work, items, address=scheduler, lost=lost or _raise_lost)
-        return
-    drawn = iter(items)
-    if jobs == 1:
-        yield from map(work, drawn)
-        return
-    # Fresh interpreters: a fork of a process with threads (progress bars) may hang.
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_end_with_parent)
-    others = set(active_children())
-    try:
-        running = _submit(pool, work, islice(drawn, jobs * _AHEAD))
-        while running:
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= _submit(pool, work, islice(drawn, len(finished)))
-            for future in finished:
-                yield future.result()
-    except BrokenProcessPool:
-        raise WorkerLostError(
-            "A worker process was lost, perhaps for lack of memory; run the same command to continue"
-        ) from None
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for worker in set(active_children()) - others:  # the end of this process would wait for the items under way
-            worker.terminate()
+        with cluster_workers(scheduler) as cluster:
+            yield cluster
+    elif jobs == 1:
+        yield _Here()
+    else:
+        from dse.crew import Crew  # and so do processes
+
+        crew = Crew(jobs)
+        try:
+            yield crew
+        finally:
+            crew.end()
 
 
-def _raise_lost(item: object, reason: str) -> NoReturn:
+class _Here:
+    """This process."""
+
+    def results(
+        self, work: Callable[[T], R], items: Iterable[T], *, lost: Callable[[T, str], R] | None = None
+    ) -> Generator[R, None, None]:
+        del lost  # nobody is left to say it
+        yield from map(work, items)
+
+
+def raise_lost(item: object, reason: str) -> NoReturn:
+    """What becomes of a lost item where nobody makes a result of it."""
     raise WorkerLostError(f"{reason}: {item!r:.200}")
-
-
-def _submit(pool: ProcessPoolExecutor, work: Callable[[T], R], items: Iterable[T]) -> set[Future[R]]:
-    """Hand items to workers, which start here and so never see Ctrl-C: it reaches them blocked, and this process after."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        return {pool.submit(work, item) for item in items}
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _end_with_parent() -> None:
-    """In a worker: end when the parent does. Its queue would not tell, as each worker holds the queue's other end too."""
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -2,7 +2,7 @@
 command, over commands that are alike."""
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from dataflows.analytic.machines import Ints, Machines, combined
 from dataflows.analytic.rows import DIMS, Rows
 from dataflows.analytic.skeleton import CLASSES
 from dataflows.analytic.tilings import DATAFLOWS
-from dataflows.candidates import SIDES
+from dataflows.candidates import SIDES, Side
 from dataflows.chunks import Chunk
 from dataflows.mapping import Mapping
 from simulator.arch import Accelerator
@@ -29,13 +29,19 @@ _AT = {name: number for number, name in enumerate(ACTIONS)}
 
 
 class GemmActions:
-    """Of GEMMs with some mapping. Keeps what Multiplies of a shape do from call to call."""
+    """Of GEMMs with some mapping. Commands of GEMMs that are alike, on machines that are alike in what counts, are one sum."""
 
     def __init__(self, gemms: Sequence[Gemm], mapping: Mapping) -> None:
         self._gemms, self._pregenerate = gemms, mapping.pregenerate
-        self._known: dict[Hashable, list[int]] = {}
-        patterns: dict[Hashable, int] = {}
-        self._kind = np.array([patterns.setdefault((g.pattern, g.sparse_operand), len(patterns)) for g in gemms], np.int64)
+        kinds: dict[Hashable, int] = {}
+        self._kind = np.array([kinds.setdefault(self._alike(gemm), len(kinds)) for gemm in gemms], np.int64)
+
+    def _alike(self, gemm: Gemm) -> Hashable:
+        """What of a GEMM its commands' actions depend on, but for their sizes."""
+        return gemm.pattern, gemm.sparse_operand, *((self._at_use(gemm, side), gemm.lines_fastest(side)) for side in SIDES)
+
+    def _at_use(self, gemm: Gemm, side: Side) -> bool:
+        return gemm.operand(side).pruned_at_use(pregenerate=self._pregenerate)
 
     def of(self, rows: Rows, times: Ints, runs: Ints, run_bytes: Ints) -> Ints:
         """(rows, ACTIONS), from how often each row has commands of each of `CLASSES`, and what their transfers move."""
@@ -43,59 +49,93 @@ class GemmActions:
         commands = times.sum(axis=1)
         found[:, _AT["commands"]] = commands
         found[:, _AT["dram_burst_bits"]] = COMMAND_BITS * commands
-        used: list[int] = np.flatnonzero(times.any(axis=0)).tolist()
-        groups = rows.groups
-        parts = [groups.index[name][rows.group] for name in ("dram", "clock_hz", "pe", "array", "pruner")]
-        first, which = combined(*parts, rows.gemm)
-        for number, one in enumerate(first):
-            some = np.flatnonzero(which == number)
-            gemm, kinds = self._gemms[int(rows.gemm[one])], Kinds(groups[int(rows.group[one])])
-            for column in used:
-                each, often = CLASSES[column], times[some, column]
-                if each.kind == "array" or not often.any():
-                    continue
-                shape = runs[some, column], run_bytes[some, column]
-                if each.kind == "c":
-                    _add(found, some, often, kinds.store_c(*shape))
-                    continue
-                side = "a" if each.kind.endswith("a") else "b"
-                lines = "m" if side == "a" else "n"
-                batch, lines, k = (rows.size(dim, getattr(each, dim))[some] for dim in ("batch", lines, "k"))
-                at_use = gemm.operand(side).pruned_at_use(pregenerate=self._pregenerate)
-                if each.kind in SIDES:
-                    kept = isinstance(gemm.operand(side).pattern, NM) and not at_use
-                    _add(found, some, often, kinds.load(*shape))
-                    _add(found, some, often, kinds.fill(side, batch * lines * line_entries(gemm.pattern, k, kept=kept)))
-                else:
-                    assert isinstance(gemm.pattern, NM)
-                    across = gemm.lines_fastest(side)
-                    _add(found, some, often, kinds.prune(side, batch * lines * k, gemm.pattern, across))
-        self._multiplies(rows, times, found)
+        parts = self._parts(rows)
+        used = times.any(axis=0)
+        columns = {kind: np.flatnonzero(used & (kind == _KIND)) for kind in dict.fromkeys(_KIND.tolist())}
+        for some, machine, _ in _shared(rows, parts["burst"]):
+            for way in SIDES:
+                at = np.ix_(some, columns[way])
+                _add(found, some, times[at], Kinds(machine).load(runs[at], run_bytes[at]))
+        for some, machine, _ in _shared(rows, parts["burst"], parts["bus"], parts["pe"], parts["array"]):
+            at = np.ix_(some, columns["c"])
+            _add(found, some, times[at], Kinds(machine).store_c(runs[at], run_bytes[at]))
+        for some, machine, gemm in _shared(rows, parts["bus"], parts["pe"], parts["pruner"], self._kind[rows.gemm]):
+            self._operands(rows, some, Kinds(machine), self._gemms[gemm], columns, times, found)
+        self._multiplies(rows, parts, columns["array"], times, found)
         return found
 
-    def _multiplies(self, rows: Rows, times: Ints, found: Ints) -> None:
+    @staticmethod
+    def _parts(rows: Rows) -> dict[str, Ints]:
+        """By row: a number for what of its machine matters."""
         groups = rows.groups
-        some, which_machine = groups.distinct("dram", "clock_hz")
-        buses = np.array([bus_bytes(some[at]) for at in range(len(some))], np.int64)[which_machine]
-        parts = [column[rows.group] for column in (groups.index["pe"], groups.index["array"], buses)]
-        for column, each in enumerate(CLASSES):
-            at = np.flatnonzero(times[:, column])
-            if each.kind != "array" or not len(at):
-                continue
-            sizes = [rows.size(dim, getattr(each, dim))[at] for dim in DIMS]
-            first, which = combined(*(part[at] for part in parts), rows.dataflow[at], self._kind[rows.gemm[at]], *sizes[1:])
-            table = np.array([self._multiply(rows, int(at[one]), each.accumulate, sizes, int(one)) for one in first], np.int64)
-            found[at] += (times[at, column] * sizes[0])[:, None] * table[which]
+        some, which = groups.distinct("dram", "clock_hz")
+        buses = np.array([bus_bytes(some[at]) for at in range(len(some))], np.int64)[which]
+        parts = {"burst": groups.values("dram", "burst_bytes"), "bus": buses}
+        parts |= {name: groups.index[name] for name in ("pe", "array", "pruner")}
+        return {name: column[rows.group] for name, column in parts.items()}
 
-    def _multiply(self, rows: Rows, row: int, accumulate: bool, sizes: list[Ints], at: int) -> list[int]:
-        accelerator, gemm = rows.groups[int(rows.group[row])], self._gemms[rows.gemm[row]]
-        m, n, k = (int(size[at]) for size in sizes[1:])
-        shape = (DATAFLOWS[rows.dataflow[row]], m, n, k, gemm.pattern, gemm.sparse_operand, accumulate)
-        key = (accelerator.pe, accelerator.array, bus_bytes(accelerator), shape)
-        if key not in self._known:
-            one = Kinds(accelerator).multiply(1, *shape)
-            self._known[key] = [one.get(name, 0) for name in ACTIONS]
-        return self._known[key]
+    def _operands(
+        self, rows: Rows, some: Ints, kinds: Kinds, gemm: Gemm, columns: dict[str, Ints], times: Ints, found: Ints
+    ) -> None:
+        """What loads and prunes write into the operand buffers, and prunes read."""
+        for side in SIDES:
+            at_use, lines_of = self._at_use(gemm, side), "m" if side == "a" else "n"
+            kept = isinstance(gemm.operand(side).pattern, NM) and not at_use
+            for kind in (side, f"prune {side}"):
+                often = times[np.ix_(some, columns[kind])]
+                if not often.any():
+                    continue
+                batch, lines, k = (_sizes(rows, dim, columns[kind])[some] for dim in ("batch", lines_of, "k"))
+                if kind == side:
+                    one = kinds.fill(side, batch * lines * line_entries(gemm.pattern, k, kept=kept))
+                else:
+                    assert isinstance(gemm.pattern, NM)
+                    one = kinds.prune(side, batch * lines * k, gemm.pattern, gemm.lines_fastest(side))
+                _add(found, some, often, one)
+
+    def _multiplies(self, rows: Rows, parts: dict[str, Ints], columns: Ints, times: Ints, found: Ints) -> None:
+        """Each distinct shape on an array once."""
+        row, column = np.nonzero(times[:, columns])
+        batch, m, n, k = (_sizes(rows, dim, columns)[row, column] for dim in DIMS)
+        accumulate = _ACCUMULATE[columns][column]
+        keys = (parts["pe"], parts["array"], parts["bus"], rows.dataflow, self._kind[rows.gemm])
+        _, array = combined(*keys)
+        shapes, which = combined(array[row], accumulate, m, n, k)
+        table = np.zeros((len(shapes), len(ACTIONS)), np.int64)
+        first, alike = combined(array[row][shapes])
+        for number, one in enumerate(first):
+            its = np.flatnonzero(alike == number)
+            at, example = shapes[its], row[shapes[one]]
+            gemm, machine = self._gemms[int(rows.gemm[example])], rows.groups[int(rows.group[example])]
+            shape = (DATAFLOWS[rows.dataflow[example]], m[at], n[at], k[at], gemm.pattern, gemm.sparse_operand, accumulate[at])
+            for name, each in Kinds(machine).multiply(1, *shape).items():
+                table[its, _AT[name]] = each
+        often = times[row, columns[column]] * batch
+        for name in np.flatnonzero(table.any(axis=0)):
+            found[:, name] += _by_row(often * table[which, name], row, len(rows))
+
+
+_KIND = np.array([each.kind for each in CLASSES])
+_ACCUMULATE = np.array([each.accumulate for each in CLASSES], np.int64)
+
+
+def _sizes(rows: Rows, dim: str, columns: Ints) -> Ints:
+    """(rows, columns): sizes of commands' tiles along a dimension."""
+    return np.stack([rows.size(dim, getattr(CLASSES[column], dim)) for column in columns], axis=1)
+
+
+def _shared(rows: Rows, *parts: Ints) -> Iterator[tuple[Ints, Accelerator, int]]:
+    """Rows that are alike in all parts; a machine and the GEMM of one of them."""
+    first, which = combined(*parts)
+    order = np.argsort(which, kind="stable")
+    for one, some in zip(first, np.split(order, np.flatnonzero(np.diff(which[order])) + 1), strict=True):
+        yield some, rows.groups[int(rows.group[one])], int(rows.gemm[one])
+
+
+def _by_row(values: Ints, row: Ints, rows: int) -> Ints:
+    """Sums of values by row, which ascends."""
+    ends = np.searchsorted(row, np.arange(rows + 1))
+    return np.diff(np.concatenate([[0], np.cumsum(values)])[ends])
 
 
 class Counted(NamedTuple):
@@ -183,5 +223,6 @@ def _of_work(accelerator: Accelerator, kind: str, static: tuple[Any, ...], sizes
 
 
 def _add(found: Ints, some: Ints, often: Ints, one: dict[str, Any]) -> None:
+    """Commands of some rows, by column, so often each."""
     for name, each in one.items():
-        found[some, _AT[name]] += often * each
+        found[some, _AT[name]] += (often * each).sum(axis=1)

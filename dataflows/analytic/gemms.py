@@ -18,10 +18,10 @@ from dataflows.analytic.tilings import DATAFLOWS, TILED, TilingTables
 from dataflows.candidates import SIDES, Side
 from dataflows.mapping import Mapping
 from dataflows.tiling import ORDERS
-from simulator.analytic import Costs, Cycles, Dispatch, Ints, recurrence
+from simulator.analytic import RANK, Costs, Cycles, Dispatch, Ints, Listing, recurrence
 from simulator.arch import ceil_div
 from simulator.layout import transfer_complete
-from simulator.schedule import Unsupported
+from simulator.schedule import Engine, Unsupported
 from simulator.timing import multiply_time
 from workloads.gemm import Gemm
 from workloads.sparsity import NM
@@ -41,12 +41,15 @@ class GemmCycles:
     row: Ints
     cycles: Cycles
     port: Ints  # cycles in which the memory port is held
+    transfers: Ints  # of the port
     squares: Ints  # of the transfers' cycles of the port, added up
     array: Ints  # cycles in which the array is busy
     prune: Ints  # cycles in which the pruner is
     read_bytes: Ints
     write_bytes: Ints
     tiles: Ints
+    late_a: Ints  # from the request of a's first tile, all else being there, to the array's first command
+    late_b: Ints
     estimate: Ints  # the compiler's, by which it orders the program
     dataflow: Ints  # position in DATAFLOWS
     actions: Ints | None  # (rows, ACTIONS), where asked for
@@ -88,7 +91,7 @@ class GemmTables:
         rows = whole.take(first)
         last = {dim: (self._whole[dim][rows.gemm] - 1) % rows.sizes[dim] + 1 for dim in DIMS}
         rows = replace(rows, last=last)
-        found = {name: np.zeros(max(1, len(rows)), np.int64) for name in (*Cycles.__slots__, *_SUMS)}
+        found = {name: np.zeros(max(1, len(rows)), np.int64) for name in (*Cycles.__slots__, *_SUMS, *_MORE)}
         structures, left = self._structures(rows)
         done = np.zeros((len(found["total"]), len(ACTIONS)), np.int64) if actions else None
         for number in range(0, len(rows), _BLOCK):
@@ -103,7 +106,7 @@ class GemmTables:
             refusal=refusal,
             row=row,
             cycles=Cycles(**{name: found[name] for name in Cycles.__slots__}),
-            **{name: found[name] for name in _SUMS},
+            **{name: found[name] for name in (*_SUMS, *_MORE)},
             tiles=np.concatenate([tiles, nothing]),
             estimate=np.concatenate([estimate, nothing]),
             dataflow=np.concatenate([rows.dataflow, nothing]),
@@ -173,9 +176,15 @@ class GemmTables:
             cycles = recurrence(listing, costs, Dispatch(*(column[some] for column in sequencer)), left[some])
             for name in Cycles.__slots__:
                 found[name][at[some]] = getattr(cycles, name)
+            for side in SIDES:
+                ways = [
+                    complete[some, cost] + sequencer.token_latency[some] for cost in _first(listing, side, structure.at_use)
+                ]
+                found[f"late_{side}"][at[some]] = np.sum(ways, axis=0)
         for name, (classes, squared) in _SUMS.items():
             amount = runs * run_bytes if name.endswith("bytes") else busy
             found[name][at] = (times * amount ** (2 if squared else 1))[:, classes].sum(axis=1)
+        found["transfers"][at] = times[:, _SUMS["port"][0]].sum(axis=1)
         least = np.maximum(np.maximum(found["port"], found["array"]), found["prune"])
         found["total"][at] = np.maximum(found["total"], least)[at]
         if done is not None:
@@ -255,6 +264,15 @@ class GemmTables:
             occupied = batch * time.occupancy
             busy[np.ix_(some, np.array(classes))] = occupied
             complete[np.ix_(some, np.array(classes))] = occupied + time.tail
+
+
+def _first(listing: Listing, side: Side, at_use: str) -> list[int]:
+    """Costs of an operand's first tile on its way to the array."""
+    engines = (Engine.LOAD_A if side == "a" else Engine.LOAD_B, *((Engine.PRUNE,) if side == at_use else ()))
+    return [int(listing.cost[np.argmax(listing.engine == RANK[engine])]) for engine in engines]
+
+
+_MORE = ("transfers", "late_a", "late_b")
 
 
 def _of(*kinds: str) -> Ints:

@@ -17,6 +17,7 @@ class Thread:
     """Operations in order: those that each needs, numbered through all threads, and the rows that are added up for each."""
 
     needs: Sequence[Sequence[int]]
+    sides: Sequence[Sequence[int]]  # by need, what of a GEMM it is for: 1 operand a, 2 operand b, 3 both, or all of it
     members: Sequence[Sequence[int]]  # distinct GEMMs, or distinct pieces of work
 
 
@@ -29,6 +30,7 @@ class Order(NamedTuple):
     members: Ints
     need_from: Ints  # by place: where its needs begin
     needs: Ints  # places
+    sides: Ints  # beside each of these, what it is for
     planned: Ints  # (operations, 2): place and thread, each behind those that it needs
     listed: Ints  # (operations, 2): place and stage, in the order of the workload
 
@@ -45,9 +47,11 @@ def order_of(threads: Sequence[Thread], stages: Sequence[tuple[int, int]]) -> Or
         base.append(base[-1] + len(thread.needs) + 2)
     needs: list[list[int]] = [[] for _ in range(base[-1])]
     members: list[list[int]] = [[] for _ in range(base[-1])]
+    sides: list[list[int]] = [[] for _ in range(base[-1])]
     for thread, start in zip(threads, base, strict=False):
-        for at, (its_needs, its_members) in enumerate(zip(thread.needs, thread.members, strict=True)):
+        for at, (its_needs, its_sides, its_members) in enumerate(zip(thread.needs, thread.sides, thread.members, strict=True)):
             needs[start + at], members[start + at] = [place[need] for need in its_needs], list(its_members)
+            sides[start + at] = list(its_sides)
     planned: list[tuple[int, int]] = []
     done: set[int] = set()
     at = [0] * len(threads)
@@ -71,6 +75,7 @@ def order_of(threads: Sequence[Thread], stages: Sequence[tuple[int, int]]) -> Or
         np.array(base, np.int64),
         *listed(members),
         *listed(needs),
+        listed(sides)[1],
         planned=np.array(planned, np.int64).reshape(-1, 2),
         listed=np.array([(place[op], stage) for op, stage in stages], np.int64).reshape(-1, 2),
     )

@@ -9,15 +9,15 @@ import numpy as np
 
 from dataflows.analytic.gemms import GemmTables
 from dataflows.analytic.order import Thread, order_of
-from dataflows.analytic.streams import StreamTables, shape_of
+from dataflows.analytic.streams import StreamTables, Work, shape_of
 from dataflows.compile import needs_of, rows_of, thread_of
 from dataflows.mapping import Mapping
 from workloads.gemm import Gemm, Phase
-from workloads.graph import Workload
+from workloads.graph import Workload, write_names
 from workloads.ops import Update, Vector
 from workloads.stages import STAGES, stage_of
 
-__all__ = ["Plan", "plan_of"]
+__all__ = ["Plan", "one_of_each", "plan_of"]
 
 _SMALL = 1000  # updates of less than this part of all parameters count as a part of the update that follows
 _T = TypeVar("_T")
@@ -49,18 +49,33 @@ class Plan:
         merged = [_merged(workload, thread) for thread in threads]
         order = [members[-1] for thread in merged for members in thread]
         number = {workload.ops[index].name: at for at, index in enumerate(order)}
-        found = [
-            Thread(
-                needs=[
-                    sorted({number[n] for index in members for n in needs[workload.ops[index].name] if n in number})
-                    for members in thread
-                ],
-                members=[[shape[index] for index in members] for members in thread],
+        found: list[Thread] = []
+        operands = _operands(workload, needs, host)
+        for thread in merged:
+            sides = [
+                {
+                    number[n]: operands.get((op, n), 3)
+                    for index in members
+                    for op in (workload.ops[index].name,)
+                    for n in needs[op]
+                }
+                for members in thread
+            ]
+            found.append(
+                Thread(
+                    needs=[sorted(each) for each in sides],
+                    sides=[[each[need] for need in sorted(each)] for each in sides],
+                    members=[[shape[index] for index in members] for members in thread],
+                )
             )
-            for thread in merged
-        ]
         stages = [STAGES.index(stage_of(workload.ops[index])) for index in order]
         self.order = order_of(found, sorted(enumerate(stages), key=lambda each: order[each[0]]))
+
+
+def one_of_each(workload: Workload) -> list[Gemm | Work]:
+    """The first operation of each distinct shape."""
+    rows = rows_of(workload)
+    return _distinct(workload.ops, lambda op: _plain(op) if isinstance(op, Gemm) else (shape_of(op), rows.get(op.name, 0)))[0]
 
 
 @lru_cache(maxsize=6)
@@ -81,6 +96,22 @@ def _merged(workload: Workload, thread: list[int]) -> list[list[int]]:
             merged.append(waiting)
             waiting = []
     return merged
+
+
+def _operands(workload: Workload, needs: dict[str, tuple[str, ...]], host: set[str]) -> dict[tuple[str, str], int]:
+    """By GEMM and operation that it needs: 1 if that is for operand a, 2 for b, 3 for both. `needs` are without those on the
+    host."""
+    writers: dict[str, list[str]] = {}
+    for op in workload.ops:
+        for tensor in write_names(op):
+            writers.setdefault(tensor, []).append(op.name)
+    found: dict[tuple[str, str], int] = {}
+    for gemm in workload.gemms:
+        for side, operand in ((1, gemm.a), (2, gemm.b)):
+            for writer in writers.get(operand.tensor, ()):
+                for need in needs[writer] if writer in host else (writer,):
+                    found[gemm.name, need] = found.get((gemm.name, need), 0) | side
+    return found
 
 
 def _without(needs: dict[str, tuple[str, ...]], dropped: set[str]) -> dict[str, tuple[str, ...]]:

@@ -151,7 +151,7 @@ def _gemm_facts(found: GemmCycles) -> NDArray[np.float64]:
     facts = {
         "body": cycles.array_end - cycles.first,
         "port": found.port,
-        "transfers": tiles,
+        "transfers": found.transfers,
         "commands": tiles,
         "estimate": ceil_div(found.estimate, tiles) * tiles,
         "unit": found.array,
@@ -159,6 +159,8 @@ def _gemm_facts(found: GemmCycles) -> NDArray[np.float64]:
         "ways": cycles.total,
         "squares": found.squares,
         "fill": cycles.first,
+        "late_a": found.late_a,
+        "late_b": found.late_b,
         "early": cycles.array_end - np.where(cycles.before_last > 0, cycles.before_last, cycles.first),
         "drain": cycles.total - cycles.array_end,
     }

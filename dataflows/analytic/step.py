@@ -5,8 +5,10 @@ them with the optimizer's updates (one load and one store queue for all of it). 
 here:
 
 * data: an operation begins when those that it needs are stored. A GEMM's first tiles load while the array works at the last
-  tile of the GEMM before, if its inputs are there; its last tile's way out is seen by those that need it, not by the next GEMM;
-* the port: what both ask for beyond its rate is divided evenly, as it serves them in turn; whoever asks for less gets it all;
+  tile of the GEMM before, each operand's when it is there (weights mostly are, activations mostly are not yet); its last tile's
+  way out is seen by those that need it, not by the next GEMM;
+* the port: what both ask for beyond its rate is divided by the lengths of their transfers, as it serves them in turn; whoever
+  asks for less gets it all;
 * the sequencer: it dispatches in the order of the compiler's estimates, and stops where an engine's queue is full. So neither
   stream is further in the program than the other's place and what a queue holds.
 
@@ -42,11 +44,15 @@ FIELDS = (
     "ways",  # and the cycles of all of them, each alone from its first load to its last store
     "squares",  # of GEMMs: the transfers' cycles squared, added up
     "fill",  # from its first request to its body; hidden behind the body of the one before, from `early` before that's end
+    "late_a",  # from its first request for one operand to its body, where the other is there
+    "late_b",
     "early",
     "drain",  # from the end of its body to its end
 )
-"""What is known of an operation. Cycles; work in chunks has none of the last four."""
-_BODY, _PORT, _TRANSFERS, _COMMANDS, _ESTIMATE, _UNIT, _CHUNKS, _WAYS, _SQUARES, _FILL, _EARLY, _DRAIN = range(len(FIELDS))
+"""What is known of an operation. Cycles; work in chunks has none of the last six."""
+_BODY, _PORT, _TRANSFERS, _COMMANDS, _ESTIMATE, _UNIT, _CHUNKS, _WAYS, _SQUARES, _FILL, _A, _B, _EARLY, _DRAIN = range(
+    len(FIELDS)
+)
 
 
 class Lanes(NamedTuple):
@@ -102,21 +108,26 @@ def _plan(order: Order, known: Cells, begin: Cells, end: Cells) -> None:
 
 
 @compiled
-def _ready(order: Order, done: Cells, place: int) -> float:
-    """When what an operation needs is stored; never, as long as that isn't known."""
+def _ready(order: Order, done: Cells, place: int, side: int) -> float:
+    """When what an operation (or one side of it) needs is stored; never, as long as that isn't known."""
     ready = 0.0
     for i in range(order.need_from[place], order.need_from[place + 1]):
-        ready = max(ready, done[order.needs[i]])
+        if order.sides[i] & side:
+            ready = max(ready, done[order.needs[i]])
     return ready
 
 
 @compiled
 def _dispatched(known: Cells, begin: Cells, end: Cells, at: int, place: float, depth: float) -> float:
     """How far the sequencer can be, in the compiler's time, when the thread's queue is full behind its present place."""
-    length = max(end[at] - begin[at], 1.0)
-    ahead = place + length / max(known[at, _COMMANDS], 1.0) * depth
-    over = ahead - end[at]
-    return min(begin[at + 1] + over, _NEVER) if over > 0 else ahead
+    while begin[at] < _NEVER:
+        rate = max(known[at, _COMMANDS], 1.0) / max(end[at] - begin[at], 1.0)
+        left = (end[at] - max(place, begin[at])) * rate
+        if depth < left:
+            return end[at] - (left - depth) / rate
+        depth -= left
+        at += 1
+    return _NEVER
 
 
 @compiled
@@ -159,19 +170,21 @@ def _lane(order: Order, known: Cells, begin: Cells, end: Cells, depth: float, to
     done[:] = _NEVER
     g, v, u = order.base[0], order.base[1], order.base[2]
     g_stop, v_stop, u_stop = order.base[1] - 2, order.base[2] - 2, order.base[3] - 2
-    g_ready, v_ready, u_ready = _ready(order, done, g), _ready(order, done, v), _ready(order, done, u)
+    a_ready, b_ready = _ready(order, done, g, 1), _ready(order, done, g, 2)
+    v_ready, u_ready = _ready(order, done, v, 3), _ready(order, done, u, 3)
     now, g_place, g_runs, w_runs = 0.0, begin[g], False, False
     g_left, w_left, w_place = 0.0, 0.0, 0.0
     # Of the piece of work that runs: cycles of all of it and parts of them (`_piece`); where it ends, and how fast it goes.
     w_share, w_chain, w_calls, w_until, w_rate = 0.0, 1.0, 0.0, 0.0, 0.0
-    g_end, g_open, w_end = 0.0, 0.0, 0.0
+    g_end, g_open, w_end, g_stored = 0.0, 0.0, 0.0, 0.0
     for _ in range(40 * (len(begin) + 1)):
         if g >= g_stop and v >= v_stop and u >= u_stop:
             return now
         # What may begin.
         g_some, w_some = g < g_stop, v < v_stop or u < u_stop
-        g_body, fill = known[g, _BODY], known[g, _FILL]
-        begins = max(g_end, max(g_open, g_ready) + fill)
+        g_body = known[g, _BODY]
+        begins = max(g_end, max(g_open, min(a_ready, b_ready)) + known[g, _FILL])
+        begins = max(begins, max(g_open, a_ready) + known[g, _A], max(g_open, b_ready) + known[g, _B])
         if not w_runs:
             w_place = max(w_place, min(begin[v], begin[u]))
         on_v, on_u = begin[v] <= w_place, begin[u] <= w_place
@@ -190,7 +203,9 @@ def _lane(order: Order, known: Cells, begin: Cells, end: Cells, depth: float, to
         if g_held:
             g_open = max(g_open, now)  # not even its loads are dispatched
         if g_waits and not g_held and begins <= now:
-            g_runs, g_left = True, g_body
+            # The last GEMM's last store holds back loads, but for as long as these are ahead of the array.
+            ahead_by = max(0.0, g_body - known[g, _PORT]) / max(known[g, _CHUNKS], 1.0)
+            g_runs, g_left = True, g_body + max(0.0, g_stored - now - ahead_by)
         if w_waits and not w_held and w_begins <= now:
             w_until = min(end[v] if on_v else begin[v], end[u] if on_u else begin[u])
             span = w_until - w_place
@@ -210,7 +225,9 @@ def _lane(order: Order, known: Cells, begin: Cells, end: Cells, depth: float, to
         residual = known[g, _SQUARES] / max(2 * known[g, _PORT], 1.0)
         w_most /= max(1.0, w_chain + g_asks * min(1.0, w_calls * residual))
         w_asks = w_share * w_most if w_runs else 0.0
-        g_gets = min(g_asks, max(0.5, 1.0 - w_asks))
+        # In turn: so whoever has the longer transfers has more of it.
+        g_turn, w_turn = known[g, _PORT] / max(known[g, _TRANSFERS], 1.0), w_share / max(w_calls, 1e-12)
+        g_gets = min(g_asks, max(g_turn / max(g_turn + w_turn, 1e-12), 1.0 - w_asks))
         w_gets = min(w_asks, 1.0 - g_gets)
         g_speed = g_most * (g_gets / max(g_asks, 1e-12) if g_asks > 0 else 1.0) if g_runs else 0.0
         w_speed = w_most * (w_gets / max(w_asks, 1e-12) if w_asks > 0 else 1.0) if w_runs else 0.0
@@ -236,6 +253,7 @@ def _lane(order: Order, known: Cells, begin: Cells, end: Cells, depth: float, to
             if g_left <= _SOON:
                 done[g] = now + known[g, _DRAIN] + token
                 g_end, g_open, g_runs, changed = now, now - known[g, _EARLY], False, True
+                g_stored = now + known[g, _DRAIN]
                 g += 1
                 g_place = begin[g]
         if w_runs:
@@ -251,7 +269,8 @@ def _lane(order: Order, known: Cells, begin: Cells, end: Cells, depth: float, to
                     done[u] = now + token
                     u, changed = u + 1, True
         if changed:
-            g_ready, v_ready, u_ready = _ready(order, done, g), _ready(order, done, v), _ready(order, done, u)
+            a_ready, b_ready = _ready(order, done, g, 1), _ready(order, done, g, 2)
+            v_ready, u_ready = _ready(order, done, v, 3), _ready(order, done, u, 3)
     return -1.0
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from dataflows.analytic.actions import ACTIONS, Counted, counted, work_actions, work_key
 from dataflows.analytic.machines import Machines, combined
 from dataflows.analytic.pipeline import Part, Passes, passes_of, pipeline
+from dataflows.analytic.tables import Tables
 from dataflows.chunks import Chunk, Move, equal_chunks
 from dataflows.mapping import Mapping
 from simulator.analytic import Costs, Ints
@@ -87,7 +88,7 @@ class StreamTables:
         asks = [self._asks(op) for op in ops]
         self._kinds = tuple(dict.fromkeys(asks))
         self._kind = np.array([self._kinds.index(each) for each in asks], np.int64)
-        self._chunks: dict[Hashable, _Chunks] = {}
+        self._chunks = Tables[_Chunks](_LEFT)
 
     def _asks(self, op: Work) -> tuple[bool, bool, bool]:
         """Which units an operation passes: vector, updater, pruner."""
@@ -148,11 +149,7 @@ class StreamTables:
 
     def _chunks_of(self, ops: Ints, accelerator: Accelerator) -> _Chunks:
         key = (tuple(ops), _cut_of(accelerator))
-        if key not in self._chunks:
-            if len(self._chunks) >= _LEFT:
-                del self._chunks[next(iter(self._chunks))]
-            self._chunks[key] = self._make([self.ops[i] for i in ops], accelerator)
-        return self._chunks[key]
+        return self._chunks.made(key, lambda: self._make([self.ops[i] for i in ops], accelerator))
 
     def _make(self, ops: Sequence[Work], accelerator: Accelerator) -> _Chunks:
         columns = _Columns({}, {}, {}, {})
@@ -167,15 +164,14 @@ class StreamTables:
                         table = columns[1 + unit]
                         table.setdefault(what, len(table))
         offsets = np.cumsum([0, *map(len, columns)])
-        operations: list[list[tuple[list[Part], int]]] = []
+        operations: list[list[Part]] = []
         sizes: dict[int, int] = {}
         moved: list[tuple[int, int, int]] = []
         facts = {name: np.zeros(len(ops), np.int64) for name in ("loads", "chunks", "transfers", "read_bytes", "write_bytes")}
         for number, (op, cut) in enumerate(zip(ops, cuts, strict=True)):
             units = [_units(op, chunk, self._mapping, self._rows.get(op.name, 0)) for chunk, _ in cut.parts]
-            passes: list[tuple[list[Part], int]] = []
+            parts: list[Part] = []
             for at in range(cut.passes):
-                parts: list[Part] = []
                 for (chunk, times), its_units in zip(cut.parts, units, strict=True):
                     writes = chunk.writes if at == cut.passes - 1 else ()
                     passed = tuple((unit, int(offsets[1 + unit]) + columns[1 + unit][what]) for unit, what in its_units[at])
@@ -188,14 +184,13 @@ class StreamTables:
                     facts["transfers"][number] += times * (len(read) + len(write))
                     facts["read_bytes"][number] += times * _bytes(chunk.reads)
                     facts["write_bytes"][number] += times * _bytes(writes)
-                passes.append((parts, cut.usual))
-            operations.append(passes)
+            operations.append(parts)
             usual = cut.parts[cut.usual][0]
             facts["chunks"][number] = cut.passes * cut.chunks
             facts["loads"][number] = max(1, len(usual.reads), len(usual.writes)) * cut.passes * cut.chunks
         port, by_unit = np.zeros((offsets[-1], len(ops)), np.int64), np.zeros((3, offsets[-1], len(ops)), np.int64)
         for number, operation in enumerate(operations):
-            for part in (part for parts, _ in operation for part in parts):
+            for part in operation:
                 np.add.at(port, ([*part.reads, *part.writes], number), part.times)
                 for unit, column in part.units:
                     by_unit[unit, column, number] += part.times

@@ -5,14 +5,15 @@ ingredients depends on some parts of the machine only, and is made once for all 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dataflows.analytic.machines import Ints, Machines
+from dataflows.analytic.tables import Tables
 from dataflows.candidates import (
     SIDES,
     Candidates,
@@ -44,7 +45,6 @@ DATAFLOWS = tuple(Dataflow)
 TILED = ("clock_hz", "pe", "array", "a_buffer", "b_buffer", "c_buffer", "dram", "implicit_im2col")
 """What a tiling depends on; where an operand is pruned at its use, the pruner too."""
 _KEPT = 512  # tables of a kind: some hundred kilobytes each
-_T = TypeVar("_T")
 _pick = compiled(pick)
 
 
@@ -61,17 +61,6 @@ class Tilings:
     swapped: Ints  # 1: order "nm"
     estimate: Ints  # cycles of array or memory, whichever takes longer: the compiler's, by which it orders the program
     tiles: Ints
-
-
-class _Tables(dict[Hashable, _T]):
-    """Tables by what they depend on: the latest few hundred."""
-
-    def made(self, key: Hashable, make: Callable[[], _T]) -> _T:
-        if key not in self:
-            if len(self) >= _KEPT:
-                del self[next(iter(self))]
-            self[key] = make()
-        return self[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +89,11 @@ class TilingTables:
         self._gemms, self._mapping = gemms, mapping
         self.at_use = any(gemm.operand(side).pruned_at_use(pregenerate=mapping.pregenerate) for gemm in gemms for side in SIDES)
         self._runs: dict[Hashable, Runs] = {}
-        self._segments = _Tables[_Segments]()
-        self._bytes = _Tables[tuple[Ints, Ints, Ints]]()
-        self._arrays = _Tables[Ints]()
-        self._loads = _Tables[tuple[Ints, Ints, Ints]]()
-        self._limits = _Tables[Ints]()
+        self._segments = Tables[_Segments](_KEPT)
+        self._bytes = Tables[tuple[Ints, Ints, Ints]](_KEPT)
+        self._arrays = Tables[Ints](_KEPT)
+        self._loads = Tables[tuple[Ints, Ints, Ints]](_KEPT)
+        self._limits = Tables[Ints](_KEPT)
 
     def choose(self, machines: Machines) -> Tilings:
         """The tilings on each machine."""

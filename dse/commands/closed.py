@@ -6,7 +6,7 @@ from dse.bulk_outcome import BulkOutcome, bulk_outcome
 from dse.bulk_sweep import BulkProgress, bulk_sweep, chunks_of
 from dse.bulk_text import outcome_text
 from dse.commands.options import err, out, status
-from dse.commands.pareto import print_limits, say
+from dse.commands.pareto import EMPTY, NOTHING, print_limits, say
 from dse.confirm_rtl import check_rtl
 from dse.folder import SweepFolder
 from dse.pareto import candidates
@@ -14,13 +14,14 @@ from dse.point import make_point
 from dse.render import print_front
 from dse.space import Space
 from dse.store import Store
+from dse.workers import Workers
 
 __all__ = ["closed_summary", "closed_sweep", "confirm_by_rtl"]
 
 _REASONS = 5  # of why points did not run, those that most have
 
 
-def closed_sweep(space: Space, target: SweepFolder, *, jobs: int, scheduler: str, most: int, quiet: bool) -> None:
+def closed_sweep(space: Space, target: SweepFolder, crew: Workers, *, most: int, quiet: bool) -> None:
     """Evaluate what the folder does not hold yet, and confirm at most `most` points; show how far it is."""
     columns = (
         TextColumn("{task.description}"),
@@ -51,7 +52,7 @@ def closed_sweep(space: Space, target: SweepFolder, *, jobs: int, scheduler: str
                     f"{done}, confirmed {state.confirmed}/{state.to_confirm}" if state.to_confirm else done, highlight=False
                 )
 
-        bulk_sweep(space, target, jobs=jobs, scheduler=scheduler, most=most, report=report)
+        bulk_sweep(space, target, crew=crew, most=most, report=report)
 
 
 def closed_summary(
@@ -59,6 +60,9 @@ def closed_summary(
 ) -> BulkOutcome:
     """Tables, report, front and what went wrong, of what the folder holds."""
     outcome = bulk_outcome(space, chunks_of(space, target), store, most)
+    if not len(space):
+        say(NOTHING)
+        return outcome
     if tables:
         target.write_tables(outcome.shown)
     if report and not outcome.shown.empty:
@@ -67,7 +71,7 @@ def closed_summary(
     if len(outcome.front):
         print_front(out, outcome.front, space.objectives, space.varied, candidates(outcome.front, space.objectives))
     else:
-        out.print("the Pareto front is empty: no point ran, keeps all constraints and has a number for each objective")
+        say(EMPTY if outcome.statuses.get("ok") else "no point ran, so there is no front")
     for text in outcome_text(outcome):
         say(text)
     for reason in outcome.reasons[:_REASONS]:

@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
+from dse.accuracy import ACCURACY
 from dse.commands.options import out, positive, status
 from dse.config import ConfigError
+from dse.constraints import parse_constraint
 from dse.diff import diff
+from dse.objectives import check_column
 from dse.render_diff import print_diff
-from dse.sides import read_side
+from dse.sides import is_setting, read_side
 from dse.space import Objective
 
 __all__ = ["diff_command"]
@@ -29,11 +32,15 @@ def diff_command(
         list[str] | None, typer.Option(help="Result column for ranks and front instead of the sweep's own. Repeatable.")
     ] = None,
     maximize: Annotated[list[str] | None, typer.Option(help="Result column to maximize. Repeatable.")] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(help="A limit on top of the sweep's own, for ranks and fronts: `ecp5_lut <= 80000`. Repeatable."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON on standard output.")] = False,
     top: Annotated[int, typer.Option(parser=positive, metavar="N", help="Rows of each list.")] = 20,
     everything: Annotated[bool, typer.Option("--all", help="All rows of each list.")] = False,
 ) -> None:
-    """Say what changed between two sweeps, or two releases' results of one: points, status, values, ranks, the front.
+    """Say what changed between two sweeps, or two releases' results of one: points, status, values, limits, ranks, the front.
 
     Points are matched by their settings and values compared exactly. Exit code 0 if nothing changed, 1 if something did.
     Example: `dse diff out/before out/resnet18`
@@ -42,8 +49,15 @@ def diff_command(
     if "" in named:
         raise ConfigError(f"Option '--columns' must be names with commas between them, not {', '.join(columns or ())!r}")
     objectives = (*(Objective(c, True) for c in minimize or ()), *(Objective(c, False) for c in maximize or ()))
+    limits = tuple(parse_constraint(text, "Option '--constraint'") for text in constraint or ())
     with status("reading the stores"):
-        found = diff(read_side(old), read_side(new), columns=named, objectives=objectives)
+        sides = read_side(old), read_side(new)
+        settings = {str(name) for side in sides for name in side.frame.columns if is_setting(str(name))}
+        extra = (ACCURACY,) if any(side.accuracies for side in sides) else ()
+        for limit in limits:
+            for side in (limit.left, limit.right):
+                check_column(side.text, settings, extra, f"Option '--constraint' {limit.text!r}")
+        found = diff(*sides, columns=named, objectives=objectives, constraints=limits)
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=1))
     else:

@@ -1,7 +1,7 @@
-"""`dse merge`: one store of those that several machines filled."""
+"""`dse merge`: one folder of those that several machines filled."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from dse.config import ConfigError
 from dse.folder import SweepFolder
 from dse.merge import Merged, merge_stores
 from dse.space import Space
+
+if TYPE_CHECKING:
+    from dse.merge_chunks import MergedChunks
 
 __all__ = ["merge_command"]
 
@@ -22,14 +25,28 @@ def merge_command(
 ) -> None:
     """Merge the stores of sweeps that ran on several machines. Ends with 1 where they contradict each other.
 
-    Of each point the first row stays. Where all folders are of one sweep, the new one is too: `dse report` works on it.
+    Of each point the first row stays. Files of the closed form come along if they are of the same points. Where all folders
+    are of one sweep, the new one is too: `dse report` works on it.
     Example: `dse merge out/before out/resnet18 -o out/all`
     """
     target = SweepFolder(folder)
+    stores = [_store(source) for source in sources]
+    bulk = [SweepFolder(source) for source in sources if (source / "chunks").is_dir()]
+    if bulk:
+        from dse.merge_chunks import check_chunks  # loads what stores do without
+
+        check_chunks([*bulk, *([target] if target.space_file.is_file() else [])])
     target.create()
-    merged = merge_stores([_store(source) for source in sources], target.store)
+    merged = merge_stores(stores, target.store)
     for store in merged:
         _say(store)
+    files: list[MergedChunks] = []
+    if bulk:
+        from dse.merge_chunks import merge_chunks
+
+        files = merge_chunks(bulk, target)
+    for each in files:
+        _say_files(each)
     if same := _one_sweep([*sources, *([folder] if target.space_file.is_file() else [])]):
         target.save_space(*same)
         out.print(f"tables and report: dse report {folder}", highlight=False, markup=False, soft_wrap=True)
@@ -38,7 +55,7 @@ def merge_command(
             f"not folders of one and the same sweep: dse sweep SPACE -o {folder} evaluates what a space lacks, and has tables"
         )
         out.print(text, highlight=False, markup=False, soft_wrap=True)
-    if any(store.different for store in merged):
+    if any(each.different for each in (*merged, *files)):
         raise typer.Exit(1)
 
 
@@ -53,6 +70,15 @@ def _say(store: Merged) -> None:
     if store.different:
         keys = ", ".join([*store.different[:_SHOWN], *(["..."] if len(store.different) > _SHOWN else [])])
         text += f", {len(store.different):,} that contradict those before, which stay: {keys}"
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _say_files(found: "MergedChunks") -> None:
+    text = f"{found.path}: {found.files:,} files of the closed form, {found.added:,} added, {found.known:,} known"
+    for count, what in ((found.damaged, "damaged, left out"), (found.others, "of other points or another release, left out")):
+        text += f", {count:,} {what}" if count else ""
+    if found.different:
+        text += f", {len(found.different):,} that contradict those before, which stay: {', '.join(found.different[:_SHOWN])}"
     out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 

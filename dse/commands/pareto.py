@@ -21,8 +21,20 @@ from dse.space import Objective, Space
 from dse.store import Store
 from dse.sweep import sweep_frame
 
-__all__ = ["pareto_command", "print_limits", "print_pareto", "report_command", "say", "show_folder", "summary"]
+__all__ = [
+    "EMPTY",
+    "NOTHING",
+    "pareto_command",
+    "print_limits",
+    "print_pareto",
+    "report_command",
+    "say",
+    "show_folder",
+    "summary",
+]
 
+EMPTY = "the Pareto front is empty: no point that ran keeps all constraints and has a number for each objective"
+NOTHING = "no point was evaluated: none that the search asked for has settings that keep the constraints"
 _REASONS = 5  # of each kind, those that most points have
 
 
@@ -36,7 +48,7 @@ def summary(
 ) -> None:
     """Tables, report, front and what went wrong. `keys` as of `sweep_frame`."""
     if not len(space):
-        say("no point was evaluated: none that the search asked for has settings that keep the constraints")
+        say(NOTHING)
         return
     frame = with_derived(space, sweep_frame(space, store, keys=keys))
     target.write_tables(frame)
@@ -57,7 +69,7 @@ def print_pareto(space: Space, frame: pd.DataFrame) -> None:
         if len(front):
             print_front(out, front, space.objectives, space.varied, candidates(front, space.objectives))
         else:
-            out.print("the Pareto front is empty: no point that ran keeps all constraints and has a number for each objective")
+            say(EMPTY)
     else:
         out.print("no point ran, so there is no front")
     counts = frame["status"].value_counts().to_dict() if len(frame) else {}

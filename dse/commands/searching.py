@@ -22,6 +22,7 @@ from dse.search import Baseline, Evaluate, State, baseline, compared, run_search
 from dse.space import Space
 from dse.store import Store
 from dse.sweep import Progress, run_sweep, sweep_frame
+from dse.workers import Workers
 
 __all__ = ["Seen", "Using", "check_closed_form", "closed_form", "event_runs", "print_baseline", "random_beside", "search"]
 
@@ -32,7 +33,7 @@ Using = Callable[[int, Seen], Evaluate]
 """An evaluator of so many points in all, which tells how far it is."""
 
 
-def event_runs(space: Space, store: Store, *, jobs: int, scheduler: str, count: Seen) -> Using:
+def event_runs(space: Space, store: Store, crew: Workers, *, count: Seen) -> Using:
     """Evaluate by the event-driven machine: what the store holds costs nothing. `count` is told as `Seen` is."""
 
     def using(total: int, seen: Seen) -> Evaluate:
@@ -50,7 +51,7 @@ def event_runs(space: Space, store: Store, *, jobs: int, scheduler: str, count: 
                 count(so_far)
                 seen(so_far)
 
-            keys = run_sweep(part, store, jobs=jobs, scheduler=scheduler, report=report)
+            keys = run_sweep(part, store, jobs=1, crew=crew, report=report)
             found, evaluated = found + last.found, evaluated + last.evaluated
             return sweep_frame(part, store, keys=keys)
 

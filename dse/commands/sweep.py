@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +13,13 @@ from dse.commands.progress import watch
 from dse.commands.searching import check_closed_form, closed_form, event_runs, print_baseline, random_beside, search
 from dse.config import ConfigError
 from dse.folder import SweepFolder, command_line
+from dse.rtl_extra import need_rtl
 from dse.search import Baseline
+from dse.searchers import check_search
 from dse.space import GRID_LIMIT, KINDS, Space, read_space
 from dse.store import Store
 from dse.sweep import Progress, run_sweep
+from dse.workers import workers
 from simulator.cost.devices import DEVICES
 
 __all__ = ["sweep_command"]
@@ -30,7 +32,7 @@ def sweep_command(
     space: Annotated[str, typer.Argument(help="A .toml file, or a shipped space (`dse list`).")],
     folder: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for store, tables and report [out/NAME].")] = None,
     jobs: Annotated[
-        int, typer.Option("-j", "--jobs", parser=natural, metavar="N", help="Worker processes; 0: one per core.")
+        int, typer.Option("-j", "--jobs", parser=natural, metavar="N", help="Worker processes; 0: one per core, 1: just this.")
     ] = 0,
     scheduler: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Evaluate on the workers of a Dask cluster: `tcp://host:8786`.")
@@ -86,14 +88,19 @@ def sweep_command(
         if fit not in DEVICES:
             raise ConfigError(f"Option '--fit' must be one of {', '.join(DEVICES)}, not {fit!r}")
         swept = replace(swept, base=swept.base | {"fit": fit})
+    if confirm == "rtl":
+        if not closed:
+            raise ConfigError("Option '--confirm rtl' must go with --fidelity analytic; `dse check` runs one machine's RTL")
+        need_rtl("dse sweep --confirm rtl", simulation=True)  # now, not after the sweep
+    check_search(swept)
     if closed:
         check_closed_form(swept)
     target = SweepFolder(folder or Path("out") / Path(space).stem)
     target.create()
     target.save_space(swept, command_line())
-    workers = jobs or os.cpu_count() or 1
+    size = jobs or os.cpu_count() or 1
     total = swept.samples or len(swept)
-    on = f"the cluster at {scheduler}" if scheduler else f"{workers} {'worker' if workers == 1 else 'workers'}"
+    on = f"the cluster at {scheduler}" if scheduler else f"{size} {'worker' if size == 1 else 'workers'}"
     by = f" by {swept.search}, seed {swept.seed}" if swept.search else ""
     say(f"{swept.title}: {total:,} points{by}{', closed form' if closed else ''}, {on}, results in {target.path}")
     done = 0
@@ -104,27 +111,39 @@ def sweep_command(
 
     with Store(target.store) as store:
         beside: Baseline | None = None
+        keys: list[str] = []
+        most = 0
         try:
-            if swept.search:
-                runs = partial(event_runs, swept, store, jobs=workers, scheduler=scheduler, count=count)
-                using = closed_form(swept) if closed else runs()
-                swept, found = search(swept, target, using, command_line(), quiet=quiet)
-                seeds = range(swept.seed + 1, swept.seed + 1 + (_BASELINES[closed] if baselines is None else baselines))
-                beside = random_beside(swept, found, using, seeds, quiet=quiet)
+            with workers(size, scheduler) as crew:  # they end before the report, which needs the room
+                if swept.search:
+                    using = closed_form(swept) if closed else event_runs(swept, store, crew, count=count)
+                    swept, found = search(swept, target, using, command_line(), quiet=quiet)
+                    seeds = range(swept.seed + 1, swept.seed + 1 + (_BASELINES[closed] if baselines is None else baselines))
+                    beside = random_beside(swept, found, using, seeds, quiet=quiet)
+                if closed:
+                    from dse.bulk_sweep import MOST  # loads what a sweep of event runs does without
+                    from dse.commands.closed import closed_sweep
+
+                    most = 0 if confirm == "none" else MOST
+                    closed_sweep(swept, target, crew, most=most, quiet=quiet)
+                else:
+                    with watch(swept, total, quiet=quiet) as shown:
+
+                        def seen(state: Progress) -> None:
+                            count(state)
+                            shown.seen(state)
+
+                        # After a search, its points that failed: they are tried again, as in any sweep.
+                        keys = run_sweep(swept, store, jobs=size, crew=crew, report=seen)
+            good = True
             if closed:
-                _closed(swept, target, store, workers, scheduler, confirm, quiet=quiet, report=report)
+                good = _closed(swept, target, store, most, by_rtl=confirm == "rtl", report=report)
             else:
-                with watch(swept, total, quiet=quiet) as shown:
-
-                    def seen(state: Progress) -> None:
-                        count(state)
-                        shown.seen(state)
-
-                    # After a search, its points that failed: they are tried again, as in any sweep.
-                    keys = run_sweep(swept, store, jobs=workers, scheduler=scheduler, report=seen)
                 summary(target, swept, store, command_line(), report=report, keys=keys)
             if beside is not None:
                 print_baseline(swept, beside, target.path / "search.csv")
+            if not good:
+                raise typer.Exit(1)
         except KeyboardInterrupt:
             what = (
                 f"points are safe in {target.chunks}" if closed else f"{done:,} of {total:,} points are safe in {target.store}"
@@ -136,17 +155,12 @@ def sweep_command(
             raise
 
 
-def _closed(
-    swept: Space, target: SweepFolder, store: Store, jobs: int, scheduler: str, confirm: str, *, quiet: bool, report: bool
-) -> None:
-    from dse.bulk_sweep import MOST  # loads what a sweep of event runs does without
-    from dse.commands.closed import closed_summary, closed_sweep, confirm_by_rtl
+def _closed(swept: Space, target: SweepFolder, store: Store, most: int, *, by_rtl: bool, report: bool) -> bool:
+    """What came out; False where the RTL of a candidate differs."""
+    from dse.commands.closed import closed_summary, confirm_by_rtl
 
-    most = 0 if confirm == "none" else MOST
-    closed_sweep(swept, target, jobs=jobs, scheduler=scheduler, most=most, quiet=quiet)
     outcome = closed_summary(target, swept, store, command_line(), most=most, report=report)
-    if confirm == "rtl" and not confirm_by_rtl(swept, outcome):
-        raise typer.Exit(1)
+    return not by_rtl or confirm_by_rtl(swept, outcome)
 
 
 def _what_is_there(target: SweepFolder, *, report: bool) -> None:

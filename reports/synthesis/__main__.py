@@ -12,7 +12,7 @@ from rich.console import Console
 
 from reports.synthesis.designs import designs
 from reports.synthesis.errors import show, write_readme
-from reports.synthesis.fit import fit
+from reports.synthesis.fit import MOST, fit
 from reports.synthesis.runs import synthesise
 from reports.synthesis.store import COEFFICIENTS, path_of, runs_of
 from simulator.cost.devices import TECHNOLOGIES
@@ -38,7 +38,8 @@ def main() -> None:
         if not options.fit_only:
             synthesise(technology, [design for design in wanted if design.number < options.limit], console)
         if path_of(technology).exists():
-            stored[technology] = {**stored.get(technology, {}), **fit(runs_of(technology), known, technology)}
+            like = None if technology == MOST else stored.get(MOST)
+            stored[technology] = {**stored.get(technology, {}), **fit(runs_of(technology), known, technology, like)}
             COEFFICIENTS.write_text(json.dumps(stored, indent=1) + "\n")
     for technology, table in write_readme(stored, known).items():
         show(technology, table, console)

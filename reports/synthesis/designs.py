@@ -14,17 +14,17 @@ __all__ = ["COUNTS", "Design", "designs"]
 
 COUNTS = {
     "pe": 90,
-    "c_buffer": 12,
-    "a_buffer": 15,
+    "c_buffer": 27,
+    "a_buffer": 23,
     "prune": 12,
     "vector": 9,
     "update": 6,
     "work_buffer": 9,
-    "array": 18,
+    "array": 38,
     "control": 6,
-    "machine": 6,
+    "machine": 12,
 }
-"""Machines for each part; of every three, two make the fit and one tests it. Whole machines (`machine`) all test it."""
+"""Machines for each part; of every three, two make the fit and one tests it. All of `machine` test it, but the first."""
 
 _FLOWS = ((Dataflow.OS,), (Dataflow.WS,), (Dataflow.OS, Dataflow.WS), tuple(Dataflow))
 _CHOICES: Mapping[str, tuple[Any, ...]] = {
@@ -60,6 +60,8 @@ _CHOICES: Mapping[str, tuple[Any, ...]] = {
 }
 """Values of what is varied, each taken equally often."""
 _CLOCK = 100_000_000
+_SEEN_MACHINES = 6
+"""The first whole machines were looked at while the drivers were written, and say what mapping in one piece saves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,7 @@ class Design:
 
     @property
     def held_out(self) -> bool:
-        return self.part == "machine" or self.number % 3 == 2
+        return self.number >= _SEEN_MACHINES if self.part == "machine" else self.number % 3 == 2
 
 
 def designs() -> Iterator[Design]:

@@ -152,7 +152,7 @@ class Tally:
 
 
 class Kinds:
-    """A method for each kind of command: the actions of one. Sizes may be numpy integer arrays, but not a Multiply's."""
+    """A method for each kind of command: the actions of one. Sizes may be numpy integer arrays."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.spec, self.bus, self.entry = accelerator, bus_bytes(accelerator), entry_bits(accelerator.pe)
@@ -185,10 +185,10 @@ class Kinds:
 
     def multiply(
         self,
-        batch: int,
+        batch: Any,
         dataflow: Dataflow,
         *shape: object,
-    ) -> dict[str, int]:
+    ) -> dict[str, Any]:
         one = multiply_actions(self.spec, (dataflow, *shape))  # pyright: ignore[reportArgumentType]
         return {name: batch * each for name, each in one.items()}
 

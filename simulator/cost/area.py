@@ -114,10 +114,17 @@ def area(accelerator: Accelerator, technology: str, known: Mapping[str, Any] | N
 
 
 def part_cells(accelerator: Accelerator, name: str, technology: str, known: Mapping[str, Any]) -> dict[str, float]:
-    """Of one instance of a part, by resource; not rounded. `known`: the technology's factors."""
+    """Of one instance of a part in a machine, by resource; not rounded. `known`: the technology's factors.
+
+    A machine is mapped in one piece, but for its PEs: its parts take less than each by itself (`together`), since fewer paths
+    are its slowest.
+    """
     factors = known["parts"].get(_FACTORS_OF.get(name, name), {})
+    together: Mapping[str, float] = {} if name == "pe" else known.get("together", {})
     sizes = COMPONENTS[name](accelerator, technology)
-    return {resource: cells(amounts, factors.get(resource, {})) for resource, amounts in sizes.items()}
+    return {
+        resource: cells(amounts, factors.get(resource, {})) * together.get(resource, 1.0) for resource, amounts in sizes.items()
+    }
 
 
 def clock_drivers(group: int, pes: int) -> dict[str, float]:

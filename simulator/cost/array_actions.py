@@ -10,9 +10,13 @@
 
 A request of a row or column reads one word of its bank, rows and columns beyond the matrices' edges ask too; only sums that
 there are, are written.
+
+Sizes, and whether earlier sums are taken up, may be numpy integer arrays of one shape; the results then are arrays too.
 """
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
 
 from simulator.arch import Accelerator, Dataflow, Pe, ceil_div
 from simulator.layout import word_elements
@@ -21,7 +25,7 @@ from workloads.sparsity import NM, Pattern
 
 __all__ = ["MultiplyShape", "entry_bits", "multiply_actions", "operand_bus_bits", "port_requests"]
 
-MultiplyShape: TypeAlias = tuple[Dataflow, int, int, int, Pattern, Literal["a", "b"], bool]
+MultiplyShape: TypeAlias = tuple[Dataflow, Any, Any, Any, Pattern, Literal["a", "b"], Any]
 """Dataflow, m, n, k, pattern, which operand carries it, whether earlier sums are taken up."""
 
 
@@ -44,28 +48,33 @@ def operand_bus_bits(pe: Pe) -> int:
     return _width(pe) * pe.number.operand_bits + pe.lanes * _index_bits(pe)
 
 
-def port_requests(accelerator: Accelerator, shape: MultiplyShape) -> dict[str, int]:
+def _plain(found: dict[str, Any]) -> dict[str, Any]:
+    """Numpy's integers as Python's; arrays as they are."""
+    return {name: value if isinstance(value, np.ndarray) else int(value) for name, value in found.items()}
+
+
+def port_requests(accelerator: Accelerator, shape: MultiplyShape) -> dict[str, Any]:
     """Requests at the array's ports: `beats` of the corner, `row`, `column`, `sums`, `results`, and `folds`."""
     dataflow, m, n, k, pattern, sparse, accumulate = shape
     pe, array = accelerator.pe, accelerator.array
     rows, cols = array.rows, array.cols
-    beats = int(multiply_time(accelerator, *shape).compute)
+    beats = multiply_time(accelerator, *shape).compute
     if dataflow is Dataflow.OS:
         row_tiles, col_tiles = ceil_div(m, rows), ceil_div(n, cols)
-        folds = min(row_tiles, col_tiles) * ceil_div(max(row_tiles, col_tiles), pe.interleave)
-        sums = folds * rows * pe.interleave * cols if accumulate else 0
-        return {
+        folds = np.minimum(row_tiles, col_tiles) * ceil_div(np.maximum(row_tiles, col_tiles), pe.interleave)
+        found = {
             "beats": beats,
             "folds": folds,
             "row": beats * rows,
             "column": beats * cols,
-            "sums": sums,
+            "sums": folds * rows * pe.interleave * cols * accumulate,
             "results": m * n,
         }
+        return _plain(found)
     time, columns = (m, n) if dataflow is Dataflow.WS else (n, m)
     parts, column_folds = ceil_div(k, rows * pe.depth(pattern)), ceil_div(columns, cols)
     words = rows * stationary_registers(accelerator, dataflow, pattern, sparse)
-    return {
+    found = {
         "beats": beats,
         "folds": parts * column_folds,
         "row": beats * rows,
@@ -73,9 +82,10 @@ def port_requests(accelerator: Accelerator, shape: MultiplyShape) -> dict[str, i
         "sums": time * column_folds * (parts - 1 + accumulate) * cols,
         "results": m * n * parts,
     }
+    return _plain(found)
 
 
-def _used_bits(accelerator: Accelerator, shape: MultiplyShape, asked: dict[str, int]) -> int:
+def _used_bits(accelerator: Accelerator, shape: MultiplyShape, asked: dict[str, Any]) -> Any:
     """Bits of the requests' answers that have a say in a sum, edges included: a beat's kept entries and the group that they
     select from, lanes of a dense one, a stationary word."""
     dataflow, _, _, _, pattern, sparse, _ = shape
@@ -89,15 +99,14 @@ def _used_bits(accelerator: Accelerator, shape: MultiplyShape, asked: dict[str, 
     return rows + asked["column"] * (dense if sparse == row_side else kept)
 
 
-def multiply_actions(accelerator: Accelerator, shape: MultiplyShape) -> dict[str, int]:
+def multiply_actions(accelerator: Accelerator, shape: MultiplyShape) -> dict[str, Any]:
     """Fields of `simulator.cost.actions.Actions` for one entry of a batch."""
-    dataflow, m, n, k, pattern, _, accumulate = shape
+    dataflow, m, n, k, pattern, _, _ = shape
     pe, rows, cols = accelerator.pe, accelerator.array.rows, accelerator.array.cols
     asked = port_requests(accelerator, shape)
     beats, folds, bits = asked["beats"], asked["folds"], pe.number.accumulator_bits
-    useful = m * n * k * pattern.density
-    assert useful.denominator == 1
-    macs = useful.numerator
+    macs, rest = divmod(m * n * k * pattern.density.numerator, pattern.density.denominator)
+    assert not np.any(rest)
     products = beats * rows * cols * pe.lanes  # and as many additions: lanes - 1 in the tree, one to the accumulator
     word = word_elements(accelerator) * entry_bits(pe)
     row_side, column_side = ("b", "a") if dataflow is Dataflow.IS else ("a", "b")
@@ -116,7 +125,7 @@ def multiply_actions(accelerator: Accelerator, shape: MultiplyShape) -> dict[str
     if dataflow is Dataflow.OS:
         held = folds * rows * cols * pe.interleave  # accumulators, each fold: all are copied, and leave or not
         down = folds * cols * pe.interleave * rows * (rows - 1) // 2  # a sum of row r passes the rows below it
-        filled = asked["sums"] * rows if accumulate else 0  # down the column's rows - 1 registers, and into its PE
+        filled = asked["sums"] * rows  # down the column's rows - 1 registers, and into its PE
         return found | {
             "operand_hop_bits": along_rows + beats * cols * (rows - 1) * operand_bus_bits(pe),
             "accumulator_bits": (beats * rows * cols + held) * bits,

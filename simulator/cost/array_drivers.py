@@ -7,7 +7,11 @@ from simulator.cost.sizes import Sizes, bits_below
 from simulator.cost.work_drivers import has_engines, updater_lanes
 from simulator.layout import bus_bytes, operand_words, result_places, result_words, word_elements
 
-__all__ = ["array", "control", "pe"]
+__all__ = ["array", "control", "pe", "rows_with_either"]
+
+
+_SIZE_BITS = 16
+"""Of a matrix's sizes in a command."""
 
 
 def _flows(a: Accelerator) -> tuple[bool, bool]:
@@ -21,6 +25,15 @@ def _longest_hop(a: Accelerator) -> int:
     if not _flows(a)[1] or a.array.rows == 1:
         return 1
     return (ceil_div(spec.group, spec.lanes) - 1) * max(spec.interleave, spec.accumulate_latency) + spec.accumulate_latency
+
+
+def rows_with_either(a: Accelerator) -> int:
+    """Rows whose operand may come from either operand buffer, as far as Yosys can tell: all with IS. Without it, none where the
+    rows' control passes through registers; where it passes through memories, whose contents it doesn't follow, all below the
+    first."""
+    if Dataflow.IS in a.array.dataflows:
+        return a.array.rows
+    return a.array.rows - 1 if _longest_hop(a) > 1 else 0
 
 
 def _sums(spec: Pe, streams: bool, holds: bool, technology: str) -> tuple[Cells, int]:
@@ -74,7 +87,7 @@ def pe(a: Accelerator, technology: str) -> Sizes:
             "indices": lanes * index * 2,
             "held": lanes * held.bits * holds,
             f"late {adder}": wide * late,
-            f"late_streams {adder}": wide * late * streams,
+            f"late_held {adder}": wide * late * holds,
             f"both {adder}": wide * streams * holds,
             "sum_rows": wide * (sums.rows - 1),
             "tables": holds * lanes * held.tables + sums.tables,
@@ -91,6 +104,21 @@ def pe(a: Accelerator, technology: str) -> Sizes:
         "dsp": {"multipliers": lanes},
         "bram": {},
     }
+
+
+def _additions(factor: int) -> int:
+    """Of a product with a constant."""
+    return max(0, factor.bit_count() - 1)
+
+
+def _result_walks(a: Accelerator, *, streams: bool) -> dict[str, float]:
+    """Addresses of sums: strides of some lines at once, and what moves on by them (`rtl.array_walk`)."""
+    rows, interleave = a.array.rows, a.pe.interleave
+    word, place = max(1, bits_below(result_words(a))), bits_below(result_places(a))
+    lines = {rows * interleave, interleave, 1} | ({rows} if streams else set[int]())
+    strides = sum(word * (1 + _additions(each >> place)) for each in lines if each >> place > 1)
+    moves = (4 + 4 * (interleave > 1)) if streams else 2 + (interleave > 1)
+    return {"strides": strides * (1.5 if streams else 1), "walks": 2 * word * moves}
 
 
 def array(a: Accelerator, technology: str) -> Sizes:
@@ -111,10 +139,11 @@ def array(a: Accelerator, technology: str) -> Sizes:
     bundle = field + left + at + place + bits_below(spec.group + 1) + 8
     words = register_file(technology, entry, depth)
     lines = register_file(technology, bundle, depth)
-    below = rows - 1
+    below, deep = rows - 1, streams and spec.interleave > 1
     return {
         "lut": {
             "one": 800,
+            "grouped": 200 * (spec.group > 1),
             "resident": 500 * holds,
             "streams": 300 * streams,
             "several": 150 * several,
@@ -129,7 +158,10 @@ def array(a: Accelerator, technology: str) -> Sizes:
             "indices": rows * spec.lanes * (entry - spec.number.operand_bits),
             "turns": streams * rows * 6,
             "waits": 120 * holds * (spec.interleave > spec.accumulate_latency),
-            "interleaved": 400 * streams * (spec.interleave > 1),
+            "in_fold": deep * (spec.interleave - 1) * _SIZE_BITS * (1 if rows == cols else 1.5),
+            "scaled": deep * 2 * at * (1 + _additions(spec.interleave)),
+            **_result_walks(a, streams=streams),
+            "hop_rows": rings * below * (bundle * (lines.rows - 1) + cols * entry * (words.rows - 1)),
             "tables": rings * (below * lines.tables + below * cols * words.tables),
         },
         "ff": {

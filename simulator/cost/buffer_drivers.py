@@ -9,7 +9,8 @@ from math import log2
 from typing import Literal
 
 from simulator.arch import Accelerator, Dataflow
-from simulator.cost.array_actions import entry_bits
+from simulator.cost.array_actions import entry_bits, operand_bus_bits
+from simulator.cost.array_drivers import rows_with_either
 from simulator.cost.memory_cells import memory_cells
 from simulator.cost.sizes import Sizes, bits_below, memory_sizes
 from simulator.layout import (
@@ -44,7 +45,8 @@ def operand_buffer(side: Literal["a", "b"]) -> Callable[[Accelerator, str], Size
 
     def sizes(a: Accelerator, technology: str) -> Sizes:
         pe, banks, width, beat = a.pe, _banks_read(a, side), word_elements(a), bus_elements(a)
-        several = Dataflow.IS in a.array.dataflows
+        by_mistake = rows_with_either(a) if side == "b" and Dataflow.IS not in a.array.dataflows else 0
+        several = Dataflow.IS in a.array.dataflows or by_mistake > 0
         entry, bits = entry_bits(pe), pe.number.operand_bits
         slots, words = (a.a_buffer if side == "a" else a.b_buffer).slots, operand_words(a, side)
         place, word, lane = bits_below(width), max(1, bits_below(words)), bits_below(beat)
@@ -79,6 +81,7 @@ def operand_buffer(side: Literal["a", "b"]) -> Callable[[Accelerator, str], Size
                 "spread": banks * beat * (beat - 1) * entry,
                 "found": banks * _found(a, width, aligned),
                 "ports": banks * (behind * word + several * at + 2 * word),
+                "either": by_mistake * operand_bus_bits(pe),
                 **kept["lut"],
             },
             "ff": {
@@ -97,10 +100,13 @@ def operand_buffer(side: Literal["a", "b"]) -> Callable[[Accelerator, str], Size
 
 
 def _banks_read(a: Accelerator, side: Literal["a", "b"]) -> int:
-    """Banks that are read: rows take A and columns B, and only IS exchanges them; what nobody reads is not built."""
+    """Banks that are read: rows take A and columns B, and only IS exchanges them; what nobody reads is not built, if Yosys sees
+    that nobody does."""
     if Dataflow.IS in a.array.dataflows:
         return operand_banks(a)
-    return a.array.rows if side == "a" else a.array.cols
+    if side == "a":
+        return a.array.rows
+    return max(a.array.cols, a.array.rows) if rows_with_either(a) else a.array.cols
 
 
 def _rounds(a: Accelerator) -> int:
@@ -148,10 +154,12 @@ def result_buffer(a: Accelerator, technology: str) -> Sizes:
             "ports": memories * (word + 2),
             "words": places * word,
             "shown": memories * wide * float(cells.tables > 0),
+            "at_once": 4 * memories * wide * seen,
             **kept["lut"],
         },
         "ff": {
             "one": 90,
+            "at_once": memories * wide * seen,
             "beat": places * wide + 8 * bus_bytes(a),
             "columns": cols * (bits_below(slots) + max(1, turns)),
             "about": column + turns,

@@ -11,11 +11,16 @@ import pytest
 from small import SMALL_TRACE, write_small_trace
 from terminal import wait_until
 
+from dse.bulk_outcome import bulk_outcome
+from dse.bulk_sweep import bulk_sweep, chunks_of
+from dse.commands.searching import event_runs
 from dse.config import ConfigError
+from dse.folder import SweepFolder
+from dse.search import run_search
 from dse.space import Objective, Space
 from dse.store import Store
 from dse.sweep import run_sweep, sweep_frame
-from dse.workers import WorkerLostError, results
+from dse.workers import WorkerLostError, workers
 
 pytest.importorskip("distributed")
 from local_cluster import LocalCluster
@@ -107,19 +112,34 @@ def test_an_item_that_kills_its_workers_is_told_from_those_beside_it(folder, mon
     with LocalCluster(folder) as cluster:
         for _ in range(3):  # one dies with the item's task, one with the item alone
             cluster.start_worker()
-        found = sorted(
-            results(
-                _dies_at_seven,
-                range(20),
-                jobs=1,
-                scheduler=str(cluster.file),
-                lost=lambda number, why: number + 1000 * len(why),
-            )
-        )
+        with workers(1, str(cluster.file)) as crew:
+            found = sorted(crew.results(_dies_at_seven, range(20), lost=lambda number, why: number + 1000 * len(why)))
         assert sum(process.poll() == -signal.SIGKILL for process in cluster.processes) == 2
         assert found[:-1] == [number for number in range(20) if number != 7]
         assert found[-1] % 1000 == 7
         assert found[-1] > 1000
+
+
+def test_a_search_and_a_sweep_by_the_closed_form_over_one_connection(folder):
+    """Generation after generation by the same workers; files of points, then the best of them as event runs."""
+    searching = replace(SPACE, search="nsga2", samples=24, population=8, seed=1)
+    found = []
+    with LocalCluster(folder) as cluster:
+        cluster.start_worker()
+        for name, how in (("cluster", {"jobs": 1, "scheduler": str(cluster.file)}), ("here", {"jobs": 1})):
+            with Store(folder / f"{name}.sqlite") as store, workers(**how) as crew:
+                evaluate = event_runs(searching, store, crew, count=lambda _: None)(24, lambda _: None)
+                chosen = run_search(searching, evaluate, lambda _: None).chosen
+                target = SweepFolder(folder / name)
+                target.create()
+                bulk_sweep(SPACE, target, crew=crew, most=10, report=lambda _: None)
+                outcome = bulk_outcome(SPACE, chunks_of(SPACE, target), store, 10)
+            with Store(target.store) as confirmed:
+                found.append((chosen, outcome.shown, confirmed.frame()))
+    assert found[0][0] == found[1][0]
+    assert len(found[0][2]) == 10
+    for mine, other in zip(found[0][1:], found[1][1:], strict=True):
+        pd.testing.assert_frame_equal(mine, other, check_exact=True)
 
 
 PATCH = """

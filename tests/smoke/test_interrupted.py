@@ -4,16 +4,13 @@ import os
 import random
 import re
 import signal
-import subprocess
 import time
-import uuid
 from pathlib import Path
 
 import pytest
+from running import Sweep, rows_in
 from small import SMALL_TRACE, write_small_trace
-from terminal import DSE, children_of, dse, wait_until, write_space
-
-from dse.store import Store
+from terminal import dse, wait_until, write_space
 
 AXES = """
 "accelerator.pe.multiply_latency" = [1, 2, 3, 4]
@@ -22,46 +19,6 @@ AXES = """
 """
 POINTS = 48
 SWEEP = ("sweep", "space.toml", "-o", "out", "--no-report")
-
-
-class Sweep:
-    """A sweep in its own process group; every process that it starts carries its mark."""
-
-    def __init__(self, folder, *, quiet=True, jobs=2):
-        self.folder, self.mark = folder, f"NMDSE_TEST={uuid.uuid4().hex}"
-        name, _, value = self.mark.partition("=")
-        self.process = subprocess.Popen(
-            [DSE, *SWEEP, "-j", str(jobs), *(["-q"] if quiet else [])],
-            cwd=folder, env={**os.environ, name: value}, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
-    def workers(self):
-        return [pid for pid in children_of(self.mark) if pid != self.process.pid]
-
-    def end(self, timeout=300):
-        out, err = self.process.communicate(timeout=timeout)
-        return self.process.returncode, out, err
-
-    def kill(self, *, group):
-        if group:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        else:
-            self.process.kill()
-        self.process.wait(10)
-        self.process.stdout.close()
-        self.process.stderr.close()
-
-    def all_ended(self, seconds):
-        return wait_until(lambda: not children_of(self.mark), seconds)
-
-
-def rows_in(folder):
-    path = folder / "out" / "store.sqlite"
-    if not path.exists():
-        return 0
-    with Store(path) as store:
-        return len(store.keys())
 
 
 def write_small_space(folder, batches):
@@ -89,7 +46,7 @@ def test_killed_again_and_again_it_ends_with_the_same_table(tmp_path, times, bat
     write_small_space(folder, batches)
     luck, held, kills = random.Random(20240607), 0, 0
     for attempt in range(times):
-        sweep = Sweep(folder, jobs=2 - attempt % 2)
+        sweep = Sweep(folder, *SWEEP, jobs=2 - attempt % 2)
         # From before the store exists to after some points: a few at a time, so that there is work left for all attempts.
         target = held + luck.choice((0, 1, 2, 5, 10)) if attempt else 0
         wait_until(lambda goal=target, mine=sweep: rows_in(folder) >= goal or mine.process.poll() is not None, 30)
@@ -102,7 +59,7 @@ def test_killed_again_and_again_it_ends_with_the_same_table(tmp_path, times, bat
         held = now
     assert kills == times
     assert 0 < held < points
-    last = Sweep(folder)
+    last = Sweep(folder, *SWEEP)
     code, out, err = last.end()
     assert (code, err) == (0, "")
     assert f"{points} ok, of {points} points" in out
@@ -112,7 +69,7 @@ def test_killed_again_and_again_it_ends_with_the_same_table(tmp_path, times, bat
 def test_two_sweeps_at_once_share_a_store_and_lose_nothing(tmp_path):
     folder = tmp_path / "shared"
     write_small_space(folder, 2)
-    both = [Sweep(folder, jobs=1) for _ in range(2)]
+    both = [Sweep(folder, *SWEEP, jobs=1) for _ in range(2)]
     for sweep in both:
         code, out, err = sweep.end()
         assert (code, err) == (0, "")
@@ -124,7 +81,7 @@ def test_two_sweeps_at_once_share_a_store_and_lose_nothing(tmp_path):
 @pytest.mark.parametrize("whom", ["group", "main process"])
 def test_ctrl_c_ends_it_soon_and_says_how_to_continue(tmp_path, whom):
     write_space(tmp_path, AXES)
-    sweep = Sweep(tmp_path, quiet=False)
+    sweep = Sweep(tmp_path, *SWEEP, quiet=False)
     assert wait_until(lambda: rows_in(tmp_path) >= 3, 60)
     begin = time.monotonic()
     if whom == "group":  # as a terminal does it
@@ -152,7 +109,7 @@ def _ignores_ctrl_c(pid):
 @pytest.mark.parametrize("delay", [0, 0.3, 0.6])
 def test_ctrl_c_while_the_workers_start(tmp_path, delay):
     write_space(tmp_path, AXES)
-    sweep = Sweep(tmp_path)
+    sweep = Sweep(tmp_path, *SWEEP)
     assert wait_until(lambda: len(sweep.workers()) >= 3, 60)  # with multiprocessing's resource tracker
     time.sleep(delay)  # into their imports
     assert sum(_ignores_ctrl_c(pid) for pid in sweep.workers()) >= 3, "a worker could print a traceback of its own"

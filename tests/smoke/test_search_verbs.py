@@ -96,6 +96,34 @@ def test_constraints_keep_points_out_before_and_after_they_run(place):
     assert ((ran["latency_ms"] > 20) == (ran["breaks"] == "latency_ms <= 20")).all()
 
 
+@pytest.mark.parametrize(
+    ("kind", "more"), [("cmaes", ()), pytest.param("gp", ("--population", "4"), marks=[pytest.mark.slow, pytest.mark.torch])]
+)
+def test_other_searches_as_typed(place, kind, more):
+    """The best of 36 by the closed form, which the whole grid shows."""
+    text = (place / "space.toml").read_text()
+    objectives = text[text.index("minimize = ") :].splitlines()[0]
+    (place / "one.toml").write_text(text.replace(objectives, 'minimize = ["latency_ms * ecp5_lut"]'))
+    common = ("--seed", "2", "--no-report", "-q", "-j", "1", *CLOSED)
+    found = done("sweep", "one.toml", "-o", kind, "--search", kind, "--points", "18", *more, *common, cwd=place)
+    assert f"18 points by {kind}, seed 2, closed form" in found
+    assert "random, mean of 5" in found
+    done("sweep", "one.toml", "-o", f"{kind}-all", *common, cwd=place)
+    best = [
+        (lambda frame: (frame["latency_ms"] * frame["ecp5_lut"]).min())(pd.read_parquet(place / name / "results.parquet"))
+        for name in (kind, f"{kind}-all")
+    ]
+    assert best[0] == best[1]
+
+
+def test_a_search_of_which_no_point_may_stand_on_a_front_says_why(place):
+    limit = ("--constraint", "latency_ms <= 0", "--constraint", "ecp5_lut > 0")
+    text = done("sweep", "space.toml", "-o", "empty", *SEARCH, *CLOSED, *limit, cwd=place)
+    assert "the Pareto front is empty: no point that ran keeps all constraints" in text
+    assert "break 'latency_ms <= 0'" in text
+    assert "no point keeps all constraints, so there is no front; loosen the one that most points break" in text
+
+
 def test_sensitivity_says_what_matters(place):
     text = done("sensitivity", "space.toml", "--objective", "latency_ms", "--samples", "64", cwd=place)
     assert "latency_ms depends most on accelerator.array.rows: " in text
@@ -109,9 +137,15 @@ def test_what_cannot_be_searched_is_refused(place):
     sweep = ("sweep", "space.toml", "-o", "never")
     refused(*sweep, "--search", "anneal", cwd=place, saying=["Option '--search' must be grid, random, nsga2", "not 'anneal'"])
     refused(*sweep, "--search", "nsga2", cwd=place, saying=["'search.points' must be an integer of at least 1, not 0"])
+    many = ["must have exactly one objective, not 3 (latency_ms, multipliers, ecp5_lut * latency_ms)"]
+    refused(*sweep, "--search", "cmaes", "--points", "9", cwd=place, saying=many)
+    none = ["must have a point whose settings keep 'accelerator.array.rows >= 100', but of 36 none does"]
+    impossible = ("--constraint", "accelerator.array.rows >= 100")
+    refused(*sweep, "--search", "nsga2", "--points", "9", *impossible, cwd=place, saying=none)
     refused(*sweep, "--constraint", "latency <= 3", cwd=place, saying=["did you mean 'latency_ms'"])
     refused(*sweep, "--constraint", "latency_ms", cwd=place, saying=["must be one comparison of columns"])
     refused(*sweep, "--fidelity", "quick", cwd=place, saying=["Option '--fidelity' must be event or analytic, not 'quick'"])
+    refused(*sweep, "--confirm", "rtl", cwd=place, saying=["Option '--confirm rtl' must go with --fidelity analytic"])
     lacks = ["not 'array_compute_cycles'", "--fidelity event has all"]
     refused(*sweep, *CLOSED, "--constraint", "array_compute_cycles <= 3", cwd=place, saying=lacks)
     refused("sensitivity", "space.toml", "--rows", cwd=place, saying=["'--rows' must go with the folder of a sweep"])

@@ -8,8 +8,10 @@ and the pruner do) are equal always.
 import random
 import statistics
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -24,6 +26,9 @@ from dataflows.compile import compile_workload, prepared
 from dataflows.mapping import Mapping
 from dse.config import ConfigError, changed
 from dse.point import workload_of
+from reports.studies import closed_form
+from reports.studies.closed_form.points import POINTS, drawn
+from reports.studies.closed_form.study import operation_rows
 from simulator.arch import Accelerator, Array, Buffer, Dataflow, Dram, Pe, Pruner, Sequencer, leaf_fields
 from simulator.bounds import lower_bound
 from simulator.cost.actions import actions
@@ -268,12 +273,43 @@ def test_training_steps_over_random_points():
     assert max(errors) <= WORST
 
 
+def are_the_studys(numbers):
+    """Steps of `reports.studies.closed_form` once more: cycles, bounds and commands are those of its table."""
+    table = pd.read_csv(Path(closed_form.__file__).parent / "steps.csv").set_index("number")
+    for number in numbers:
+        step = drawn(number)
+        result = run(compile_workload(step.workload, step.point.accelerator, step.point.mapping), step.point.accelerator)
+        found = step_cycles(step.workload, Machines.of([step.point.accelerator]), step.point.mapping)
+        sums_are_the_event_machines(found, result)
+        on_chip, pregenerate = step.point.mapping.vector == "chip", step.point.mapping.pregenerate
+        bound = lower_bound(step.workload, step.point.accelerator, pregenerate=pregenerate, vector_on_chip=on_chip)
+        assert found.cycles[0] >= bound.cycles
+        row = table.loc[number]
+        assert row["closed_cycles"] == found.cycles[0]
+        assert (row["event_cycles"], row["bound_cycles"]) == (result.cycles, bound.cycles)
+        assert row["commands"] == result.counters.commands
+
+
+def test_some_of_the_studys_steps():
+    are_the_studys(random.Random(5).sample(range(POINTS), 6))
+
+
 @pytest.mark.slow
-def test_training_steps_over_many_random_points():
-    networks = [("resnet18", 1), ("resnet18", 2), ("resnet18", 4), ("resnet18-cifar", 16), ("resnet18-cifar", 64)]
-    errors = step_errors(step_points(7, 500, networks))
-    assert statistics.median(errors) <= MEDIAN
-    assert max(errors) <= WORST
+@pytest.mark.parametrize("start", range(0, POINTS, 50))
+def test_all_of_the_studys_steps(start):
+    are_the_studys(range(start, min(start + 50, POINTS)))
+
+
+def test_operations_are_exact_where_nothing_waits_for_the_port():
+    """One of each shape of some steps, alone; and most of those with contention of their own are exact too."""
+    exact = waiting = 0
+    for number in (0, 8):
+        for row in operation_rows(drawn(number)):
+            same = row["closed_cycles"] == row["event_cycles"]
+            assert same or (row["kind"] == "gemm" and row["port_wait"] > 0), row
+            exact, waiting = exact + same, waiting + (row["port_wait"] > 0)
+    assert waiting > 50
+    assert exact >= 0.97 * waiting
 
 
 REFUSED = [

@@ -2,13 +2,16 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from dse.accuracy import Accuracy
 from dse.config import ConfigError
+from dse.constraints import parse_constraint
 from dse.diff import diff
 from dse.folder import SweepFolder
 from dse.pareto import front_of
@@ -65,7 +68,7 @@ def changed(tmp_path, *changes, **options):
 
 
 def other_release(rows):
-    return [{**each, "key": f"{number}{each['key'][1:]}"} for number, each in enumerate(rows)]
+    return [{**each, "key": f"x{number}{each['key'][2:]}"} for number, each in enumerate(rows)]
 
 
 def test_equal_stores_do_not_differ(old, tmp_path):
@@ -178,6 +181,70 @@ def test_ranks_and_front(old, tmp_path):
     assert diff(old, found.new, objectives=(Objective("multipliers", False),)).front == (2, 1)
     narrow = diff(old, found.new, columns=["cycles"])  # an objective is not compared: neither are fronts
     assert (narrow.objectives, narrow.moved, narrow.front) == ((), 0, (0, 0))
+
+
+LIMITS = tuple(map(parse_constraint, ("cycles <= 75", "accelerator.pe.interleave * multipliers >= 8")))
+
+
+def test_fronts_under_constraints(tmp_path):
+    """Of cycles 100 50 80 70 90 60 and multipliers 8 8 4 4 2 2, interleave 2 4 2 4 2 4: 50, 70 and 60 keep both limits."""
+    limited = replace(SPACE, constraints=LIMITS)
+    before = folder(tmp_path / "before", space=limited)
+    same = diff(before, folder(tmp_path / "same", space=limited))
+    assert (same.changed, same.front, same.kept, same.limits) == (False, (2, 2), (3, 3), ())
+    after = changed(
+        tmp_path, (5, {"cycles": 76}), (2, {"cycles": 60, "multipliers": 5}), (4, {"multipliers": 1}), space=limited
+    )
+    found = diff(before, after)
+    assert found.kept == (3, 3)
+    assert [tuple(change) for change in found.limits] == [("#2", "cycles <= 75", ""), ("#5", "", "cycles <= 75")]
+    assert [tuple(change) for change in found.left] == [("#5", "now breaks cycles <= 75")]
+    entered = [tuple(change) for change in found.entered]
+    assert entered == [("#2", "broke cycles <= 75"), ("#3", "was beaten by #5")]
+    assert (found.ranked, found.moved) == (2, 0)  # of the points that keep all limits on both sides
+    assert found.as_json()["limits"][0] == {"point": "#2", "old": "cycles <= 75", "new": ""}
+    assert headline(found).endswith("the front (1 left, 2 entered); 6 points compared.")
+    assert "2 points that break other limits" in headline(found)
+    console = Console(file=io.StringIO(), width=150, color_system=None)
+    print_diff(console, found, top=5)
+    flat = " ".join(console.file.getvalue().split())
+    assert "limits cycles <= 75, accelerator.pe.interleave * multipliers >= 8: kept by 3 points, now 3" in flat
+    assert "#2: broke cycles <= 75, now keeps all" in flat
+    assert "#5: now breaks cycles <= 75" in flat
+
+
+def test_constraints_of_the_new_sweep_hold_for_both(old, tmp_path):
+    limited = folder(tmp_path / "new", space=replace(SPACE, constraints=LIMITS[:1]))
+    found = diff(old, limited)
+    assert (found.kept, found.changed) == ((3, 3), False)
+    assert found.notes == ("OLD was swept under other constraints (none); here NEW's hold for both",)
+    back = diff(limited, old)
+    assert (back.kept, back.notes) == (
+        (6, 6),
+        ("OLD was swept under other constraints ('cycles <= 75'); here NEW's hold for both",),
+    )
+    asked = diff(old, old, constraints=LIMITS[:1])
+    assert (asked.kept, asked.constraints, asked.notes) == ((3, 3), ("cycles <= 75",), ())
+
+
+def test_measured_accuracies_are_compared_and_objectives(tmp_path):
+    """A table that changed changes the front, as a result would."""
+
+    def swept(name, *rows):
+        known = tuple(Accuracy("resnet18-cifar", method, value, "s") for method, value in rows)
+        wanted = (Objective("accuracy", False), Objective("log(cycles)", True))
+        return folder(tmp_path / name, space=replace(SPACE, objectives=wanted, accuracies=known))
+
+    first = swept("a", ("dense", 90.0), ("bdwp:2:8", 88.0))
+    found = diff(first, swept("b", ("dense", 90.0), ("bdwp:2:8", 88.0)))
+    assert (found.changed, found.notes, found.front) == (False, (), (1, 1))
+    assert found.compared == 6
+    found = diff(first, swept("c", ("dense", 87.0), ("bdwp:2:8", 88.0)))
+    assert [(c.column, c.points, c.old, c.new) for c in found.columns] == [("accuracy", 2, 90.0, 87.0)]
+    assert (found.left, found.front) == ((), (1, 2))
+    assert [tuple(change) for change in found.entered] == [("#3", "was beaten by #1")]
+    alone = diff(read_side(tmp_path / "a" / "store.sqlite"), first)
+    assert (alone.changed, alone.front) == (False, (1, 1))
 
 
 def test_several_rows_for_the_settings_of_a_point(old, tmp_path):

@@ -1,9 +1,11 @@
 """Are items drawn as workers become free, each result given once, and what goes wrong said?"""
 
+import functools
 import itertools
 import os
 import signal
 import sys
+import time
 from contextlib import closing
 from multiprocessing import active_children
 
@@ -13,7 +15,13 @@ from dse import scheduler as scheduler_module
 from dse.cluster import _task
 from dse.config import ConfigError
 from dse.scheduler import Model, Scheduler, model
-from dse.workers import WorkerLostError, results
+from dse.workers import WorkerLostError, workers
+
+
+def results(work, items, *, jobs, scheduler="", lost=None):
+    """By workers of one call."""
+    with workers(jobs, scheduler) as crew:
+        yield from crew.results(work, items, lost=lost)
 
 
 def square(number):
@@ -26,6 +34,7 @@ def fails_at_seven(number):
 
 def dies_at_seven(number):
     if number == 7:
+        time.sleep(0.3)  # others come to wait behind it
         os.kill(os.getpid(), signal.SIGKILL)
     return number
 
@@ -70,11 +79,64 @@ def test_what_the_work_raises_is_raised(jobs):
         list(results(fails_at_seven, range(20), jobs=jobs))
 
 
-def test_a_worker_that_dies_is_said():
-    with pytest.raises(WorkerLostError, match="A worker process was lost"):
-        list(results(dies_at_seven, range(20), jobs=2))
+def test_an_item_that_kills_its_workers_is_told_from_the_others():
+    """It is tried once more at the end; without anything to make of it, it is said."""
+    found = list(results(dies_at_seven, range(40), jobs=2, lost=lambda number, why: (number, why)))
+    assert sorted(found[:-1]) == [number for number in range(40) if number != 7]
+    assert found[-1] == (7, REASON)
+    with pytest.raises(WorkerLostError, match=f"{REASON}: 7"):
+        list(results(dies_at_seven, range(5, 9), jobs=2))
     for child in active_children():
         child.join(20)
+
+
+REASON = "its worker process died twice, with nothing beside it the second time, perhaps for lack of memory"
+
+
+def dies_once(folder):
+    """At the first try of an item."""
+    if not (folder / "tried").exists():
+        (folder / "tried").touch()
+        os._exit(3)
+    return folder.name
+
+
+def test_an_item_whose_worker_died_by_chance_is_done_again(tmp_path):
+    places = [tmp_path / str(number) for number in range(3)]
+    for place in places:
+        place.mkdir()
+    assert sorted(results(dies_once, places, jobs=2)) == ["0", "1", "2"]
+
+
+def pid_of(number):
+    return number, os.getpid()
+
+
+def test_workers_stay_from_call_to_call_and_one_that_is_ended_meanwhile_is_replaced():
+    with workers(2) as crew:
+        first = list(crew.results(pid_of, range(30)))
+        again = list(crew.results(pid_of, range(30)))
+        before = {pid for _, pid in first}
+        assert sorted(number for number, _ in again) == list(range(30))
+        assert {pid for _, pid in again} <= before
+        assert len(before) == 2
+        for child in active_children():
+            os.kill(child.pid, signal.SIGKILL)
+            child.join(20)
+        assert sorted(number for number, _ in crew.results(pid_of, range(30))) == list(range(30))
+        assert not {child.pid for child in active_children()} & before
+    for child in active_children():
+        child.join(20)
+    assert not active_children()
+
+
+def test_workers_that_never_begin_are_said(monkeypatch):
+    monkeypatch.setattr("dse.crew._ready", END)
+    with pytest.raises(WorkerLostError, match="Worker processes end before they evaluate anything"):
+        list(results(square, range(10), jobs=2))
+
+
+END = functools.partial(os._exit, 1)
 
 
 @pytest.mark.parametrize(

@@ -52,10 +52,10 @@ sparse: with weights of that pattern.
 * Arrays alone: buffers, memory port and engines come on top (`dse build`, table above).
 * nextpnr-ecp5 has no 9x9 multipliers: an INT8 product takes an 18x18 block of its own.
 * A chip with all but a few multipliers in use is routed or not, by the luck of its placement. Of three placements of the
-  12 x 12 array from the same Verilog one was routed, by router1 in 14 minutes: that of the table. router1 was stopped at another
-  after 54 minutes with 161 of 138,105 connections left, router2 at the third after 59 rounds with 27 wires in conflict. They
-  differ in the names of cells only, which came from the name of a folder; since then they don't, and the rows of INT8 arrays
-  of seed 1 and of the 12 x 12 array are from before.
+  12 x 12 array from the same Verilog one was routed, by router1 in 14 minutes: that of the table. router1 was stopped at
+  another after 54 minutes with 161 of 138,105 connections left, router2 at the third after 59 rounds with 27 wires in
+  conflict. They differ in the names of cells only, which came from the name of a folder; since then they don't, but most
+  rows are from before.
 * What limits the 12 x 12 array is the way from a row's control to its first PE, 5.5 of 11.0 ns in one wire, and not the PE.
 
 Tools: {versions}.
