@@ -20,6 +20,7 @@ from reports.synthesis.store import source_digest
 from rtl.emit import verilog_of
 from rtl.fpga.build import REPORT, build
 from rtl.fpga.synthesize import synthesize
+from rtl.fpga.technology import resources_of
 from rtl.platforms.ulx3s import BOARD
 from rtl.protocol import BAUD
 from rtl.system import System
@@ -91,24 +92,26 @@ def _fastest_that_fits(space: Space, front: pd.DataFrame, around: Resources) -> 
 
 def _rows(estimate: Area, around: Resources, built: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    machine, board, used = estimate.total.as_dict(), around.as_dict(), built["used"]
+    machine, board, placed = estimate.total.as_dict(), around.as_dict(), built["used"]
+    mapped = resources_of(BOARD.chip.family, built["cells"]).as_dict()
     for name in machine:
         predicted = machine[name] + board[name]
         rows.append(
             {
                 "resource": name,
-                "machine, predicted": machine[name],
-                "around it, synthesised": board[name],
-                "predicted": predicted,
-                "built": used[name],
-                "error": f"{predicted / used[name] - 1:+.1%}" if used[name] else "",
+                "machine, predicted": f"{machine[name]:,}",
+                "around it, synthesised": f"{board[name]:,}",
+                "predicted": f"{predicted:,}",
+                "synthesised": f"{mapped[name]:,}",
+                "error": f"{predicted / mapped[name] - 1:+.1%}" if mapped[name] else "",
+                "placed": f"{placed[name]:,}",
             }
         )
     reached = min(built["fmax_hz"].values()) / 1e6
-    clock = {"resource": "fmax, MHz", "built": round(reached, 1)}
+    clock = {"resource": "fmax, MHz", "placed": f"{reached:.1f}"}
     if estimate.fmax_hz:
         predicted = estimate.fmax_hz / 1e6
-        clock |= {"predicted": round(predicted, 1), "error": f"{predicted / reached - 1:+.1%}"}
+        clock |= {"predicted": f"{predicted:.1f}", "error": f"{predicted / reached - 1:+.1%}"}
     return [*rows, clock]
 
 
@@ -119,9 +122,10 @@ def _text(space: Space, frame: pd.DataFrame, front: pd.DataFrame, chosen: Mappin
     minutes = built["seconds"]["place and route"] / 60
     verdict = "closes" if built["closes"] else "does not close"
     return (
-        f"`dse sweep reports/studies/fpga/{_SPACE.name}`: {len(frame)} points of {space.title.lower()}, of which {unfit} were "
+        f"`dse sweep reports/studies/fpga/{_SPACE.name}`: {len(frame)} points of {space.title!r}, of which {unfit} were "
         f"refused (they exceed the chip by the estimate, or cannot run the method) and {len(front)} are on the front of step "
         f"time against look-up tables. The fastest that leaves room for what a board needs around the machine is point "
         f"{chosen['point']} ({settings}): {chosen['latency_ms']:.1f} ms a step. Built for the {BOARD.name}, it {verdict} at "
-        f"{built['clock_hz'] / 1e6:.0f} MHz (seed {built['seed']}; {minutes:.0f} minutes of place and route)."
+        f"{built['clock_hz'] / 1e6:.0f} MHz (seed {built['seed']}; {minutes:.0f} minutes of place and route). The model "
+        "predicts what synthesis makes; placing adds look-up tables that only pass a signal on."
     )

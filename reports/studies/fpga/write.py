@@ -15,8 +15,8 @@ __all__ = ["quote", "write_figure", "write_readme"]
 
 _PAGE = """# Sparse arrays on an FPGA: what fits, how fast, and what sparsity costs
 
-Made by `python -m reports.studies.fpga` (extras `rtl`, `fpga`, `studies`) with Yosys and nextpnr from PyPI; no number in the tables was
-typed in. The chip is the ULX3S board's: Lattice LFE5U-85F, speed grade 6 (83,640 LUT4, 156 multipliers of 18x18,
+Made by `python -m reports.studies.fpga` (extras `rtl`, `fpga`, `studies`) with Yosys and nextpnr from PyPI; no number in the
+tables was typed in. The chip is the ULX3S board's: Lattice LFE5U-85F, speed grade 6 (83,640 LUT4, 156 multipliers of 18x18,
 208 block memories of 18 kbit). `arrays.csv` has every run, with the digest of the array and of the RTL's sources.
 
 **Answer.** {quote}
