@@ -17,7 +17,7 @@ from workloads.graph import Workload
 
 __all__ = ["BASE", "CHOICES", "DRAW", "LINKED", "LONGEST", "NETWORKS", "POINTS", "SEED", "Drawn", "drawn"]
 
-POINTS, SEED = 200, 7
+POINTS, SEED = 500, 7
 
 BASE: dict[str, Any] = {"accelerator": "sat-vcu1525", "accelerator.updater.optimizers": ("sgd-momentum", "adam")}
 """What all have: any method may ask for any optimizer."""
