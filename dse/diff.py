@@ -14,6 +14,7 @@ from dse.constraints import Constraint
 from dse.diff_fronts import FrontChange, Fronts, LimitChange, compare_fronts
 from dse.sides import Side, is_setting
 from dse.space import Objective
+from simulator.schedule import Unsupported
 
 __all__ = ["ColumnChange", "Diff", "FrontChange", "LimitChange", "StatusChange", "diff"]
 
@@ -230,5 +231,4 @@ def _reason(row: Mapping[Any, Any]) -> str:
     told = {name: _plain(row.get(name)) for name in _REASONS}
     if told["constraint"] is None:
         return str(told["error"] or "")
-    demand, limit = (int(value) if isinstance(value, float) else value for value in (told["demand"], told["limit"]))
-    return f"{told['constraint']}: needs {demand}, has {limit}"
+    return str(Unsupported(str(told["constraint"]), int(told["demand"]), int(told["limit"])))

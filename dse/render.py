@@ -38,6 +38,11 @@ def share(part: float, whole: float) -> str:
     return f"{part / whole:.1%}" if whole else "-"
 
 
+def rate(value: float) -> str:
+    """A decimal of large ones, three digits of small ones."""
+    return f"{value:,.1f}" if value >= 10 else f"{value:.3g}"
+
+
 def print_run(console: Console, run: Run, baseline: Run | None, *, top: int) -> None:
     """The point, its costliest operations, the stages, the array's account, and what came out."""
     point, accelerator = run.point, run.point.accelerator
@@ -159,11 +164,11 @@ def _print_total(console: Console, run: Run, baseline: Run | None) -> None:
     result, point = run.result, run.point
     console.print(
         f"[bold]training step[/]  {result.cycles:,} cycles = {1e3 * result.seconds:,.3f} ms, "
-        f"{run.images_per_second:,.1f} images/s, {result.cycles / point.batch:,.0f} cycles per image"
+        f"{rate(run.images_per_second)} images/s, {result.cycles / point.batch:,.0f} cycles per image"
     )
     console.print(
-        f"[bold]throughput[/]     {result.dense_ops_per_second / 1e9:,.1f} GOPS counting skipped zeros, "
-        f"{result.effective_ops_per_second / 1e9:,.1f} done, of {point.accelerator.peak_dense_flops / 1e9:,.1f} peak "
+        f"[bold]throughput[/]     {rate(result.dense_ops_per_second / 1e9)} GOPS counting skipped zeros, "
+        f"{rate(result.effective_ops_per_second / 1e9)} done, of {rate(point.accelerator.peak_dense_flops / 1e9)} peak "
         f"({float(result.utilization):.1%} of multiplier cycles)"
     )
     bound = run.bound
@@ -295,7 +300,7 @@ def print_accelerator(console: Console, accelerator: Accelerator) -> None:
     about = f"   {preset.about}" if preset is not None and same else ""
     console.print(f"[bold]{escape(accelerator.name)}[/] ({accelerator.digest}){about}", highlight=False)
     console.print(
-        f"{accelerator.multipliers:,} multipliers, {accelerator.peak_dense_flops / 1e9:,.1f} GOPS dense, "
+        f"{accelerator.multipliers:,} multipliers, {rate(accelerator.peak_dense_flops / 1e9)} GOPS dense, "
         f"{accelerator.storage_bits / 8 / 2**20:,.2f} MiB on chip\n"
     )
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -174,7 +174,7 @@ class Unsupported:
     limit: int
 
     def __str__(self) -> str:
-        return f"{self.constraint}: needs {self.demand}, has {self.limit}"
+        return f"{self.constraint}: needs {self.demand:,}, has {self.limit:,}"
 
 
 class UnsupportedError(Exception):
