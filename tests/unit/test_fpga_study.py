@@ -6,11 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from reports.studies.fpga.place import read_runs
 from reports.studies.fpga.points import POINTS, rates
 from reports.studies.fpga.write import write_readme
 
 _FOLDER = Path(__file__).parents[2] / "reports" / "studies" / "fpga"
-_RUNS = pd.read_csv(_FOLDER / "arrays.csv")
+_RUNS = read_runs(_FOLDER / "arrays.csv")
 _POINTS = {point.digest: point for point in POINTS}
 
 
@@ -34,5 +35,6 @@ def test_a_rate_is_the_simulators_at_the_clock_that_was_reached(row):
 
 
 def test_there_are_a_dozen_arrays_of_a_multiplier_for_each_pe():
+    """And up to three more: five rows are divided by with a product."""
     assert len(_RUNS) >= 12
-    assert (_RUNS["dsp"] == _RUNS["rows"] * _RUNS["cols"]).all()
+    assert (_RUNS["dsp"] - _RUNS["rows"] * _RUNS["cols"]).between(0, 3).all()

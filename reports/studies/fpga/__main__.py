@@ -5,11 +5,10 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
-import pandas as pd
 from rich.console import Console
 
 from reports.studies.fpga.front import build_front_point
-from reports.studies.fpga.place import run_points
+from reports.studies.fpga.place import read_runs, run_points
 from reports.studies.fpga.points import POINTS, SEEDS
 from reports.studies.fpga.sat import estimate_sat
 from reports.studies.fpga.write import write_figure, write_readme
@@ -38,7 +37,7 @@ def main() -> None:
     if "sat" in steps:
         _SAT.write_text(json.dumps(estimate_sat(), indent=1) + "\n")
     built, sat = (json.loads(path.read_text()) if path.exists() else {} for path in (_BUILT, _SAT))
-    runs = pd.read_csv(_TABLE)
+    runs = read_runs(_TABLE)
     runs = runs[runs["digest"].isin([point.digest for point in POINTS])]  # others are of earlier descriptions
     write_figure(_FOLDER / "sparsity.svg", runs)
     write_readme(_FOLDER / "README.md", runs, built, sat, {name: version(name) for name in _TOOLS})

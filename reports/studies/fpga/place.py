@@ -21,7 +21,7 @@ from rtl.registered import Registered
 from rtl.yosys_shim import YosysError
 from simulator.arch import Accelerator
 
-__all__ = ["CHIP", "place_array", "run_points"]
+__all__ = ["CHIP", "place_array", "read_runs", "run_points"]
 
 CHIP = BOARD.chip
 """The ULX3S's: LFE5U-85F, the slowest speed grade."""
@@ -63,9 +63,14 @@ def place_array(accelerator: Accelerator, seed: int, verilog: str) -> dict[str, 
     }
 
 
+def read_runs(table: Path) -> pd.DataFrame:
+    """A table of runs. Digests are text, though one of digits and an e would pass for a number."""
+    return pd.read_csv(table, dtype={"digest": str, "source": str})
+
+
 def run_points(points: Iterable[tuple[Accelerator, int]], table: Path) -> pd.DataFrame:
     """Those that are not in the table yet, one after another."""
-    rows: list[dict[Any, Any]] = pd.read_csv(table).to_dict("records") if table.exists() else []
+    rows: list[dict[Any, Any]] = read_runs(table).to_dict("records") if table.exists() else []
     done = {(row["digest"], row["seed"], row["source"]) for row in rows}
     with Progress(TextColumn("{task.description}"), TimeElapsedColumn()) as progress:
         for accelerator, seed in points:

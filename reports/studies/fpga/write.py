@@ -47,7 +47,7 @@ sparse: with weights of that pattern.
 
 ## Limits of this study
 
-* One seed of the placement unless the table says otherwise; another seed moves the clock by some percent ({seeds}).
+* One seed of the placement unless the table says otherwise; another seed moves the clock: {seeds}.
 * Arrays are placed without the input that stops them, which neither the machine nor the array on a board uses.
 * Arrays alone: buffers, memory port and engines come on top (`dse build`, table above).
 * nextpnr-ecp5 has no 9x9 multipliers: an INT8 product takes an 18x18 block of its own.
