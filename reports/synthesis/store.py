@@ -34,4 +34,4 @@ def path_of(technology: str) -> Path:
 
 def runs_of(technology: str) -> pd.DataFrame:
     """The stored runs."""
-    return pd.read_csv(path_of(technology))
+    return pd.read_csv(path_of(technology), dtype={"digest": str, "source": str})  # one of digits and an e is no number
