@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import islice
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
@@ -49,6 +49,7 @@ class _Worker:
 
     def give(self, work: Callable[[T], R], item: T) -> None:
         """The process starts with its first item and never sees Ctrl-C: it reaches it blocked, and this process after."""
+        resource_tracker.ensure_running()  # first: as it starts it lets Ctrl-C through, also where that was blocked
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             if self.pool is not None:

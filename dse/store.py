@@ -75,8 +75,8 @@ class Store:
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add rows in one transaction; a key that is there already keeps its row."""
         try:
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._db.execute("BEGIN IMMEDIATE")  # in here: Ctrl-C may come right behind it, before another statement
                 for names, group in groupby(rows, key=tuple):
                     self._add_columns(names)
                     columns = ", ".join(quoted(name) for name in (RELEASE, *names))

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """On-chip memories for a machine without DRAM: the tensors behind `m_axi`, the program behind `p_axi`, each with a host port.
 
 The tensor memory answers in the cycles of docs/machine.md, 'Memory port'. A burst requested in cycle t has a window of its

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """What stands around a machine or an array on a board: serial line, the bridge behind it, a reset by the host, and lights."""
 
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false

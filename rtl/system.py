@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """A whole accelerator for a board with a serial line: the machine, on-chip memories, and the bridge to a host.
 
 | port        | what                                                                                              |

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The array alone for a small FPGA: its rows' and columns' operands in memories that the host fills, its results in others.
 
 The host does the banking (docs/machine.md) and the padding, so that no operand passes a crossbar: it writes every bank's words

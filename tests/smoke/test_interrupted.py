@@ -89,7 +89,7 @@ def test_ctrl_c_ends_it_soon_and_says_how_to_continue(tmp_path, whom):
     else:
         sweep.process.send_signal(signal.SIGINT)
     code, out, err = sweep.end()
-    assert code == 130
+    assert code == 130, out + err
     assert time.monotonic() - begin < 5  # seconds; one on an idle machine
     assert "Traceback" not in out + err
     assert "KeyboardInterrupt" not in out + err
