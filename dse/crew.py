@@ -49,7 +49,8 @@ class _Worker:
 
     def give(self, work: Callable[[T], R], item: T) -> None:
         """The process starts with its first item and never sees Ctrl-C: it reaches it blocked, and this process after."""
-        resource_tracker.ensure_running()  # first: as it starts it lets Ctrl-C through, also where that was blocked
+        if self.pool is None:
+            resource_tracker.ensure_running()  # first: as it starts it lets Ctrl-C through, also where that was blocked
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             if self.pool is not None:
