@@ -33,6 +33,8 @@ __all__ = ["fit_clock"]
 
 _TABLE = HERE / "ecp5_clock.csv"
 _ARRAYS = HERE.parent / "studies" / "fpga" / "arrays.csv"
+_ROUTER = "router1"
+"""The other leaves some hundred wires of the work buffer in conflict for ever."""
 _PLACED = {"dma": Dma, "sequencer": Sequencer, **{name: PARTS[name][0] for name in PARTS if name not in ("array", "b_buffer")}}
 _OPCODES = {"prune": "PRUNE", "update": "UPDATE", "vector": "VECTOR", "work_buffer": "LOAD_WORK"}
 
@@ -57,7 +59,7 @@ def measure_clocks() -> None:
                 folder = Path(name)
                 (folder / "design.v").write_text(verilog)
                 netlist = synthesize([folder / "design.v"], "unit", "ecp5", folder)
-                placed = place(netlist.path, CHIP, folder, frequency_hz=100_000_000)
+                placed = place(netlist.path, CHIP, folder, frequency_hz=100_000_000, router=_ROUTER)
             rows = [row for row in rows if (row["preset"], row["part"]) != (preset, part)]
             rows.append(
                 {

@@ -24,8 +24,6 @@ _PULL = 0.05
 """A factor of twice what the circuit suggests counts as much as an error of so much in one run. What is off by more counts less
 than its square: the tool is at times that much worse on one circuit than on others like it."""
 _ROUNDS = 20
-_ONE_EACH = frozenset({"drained"})
-"""Choices with registers or PEs at either end: a table each in any technology, of which small arrays have too few to tell."""
 
 Known: TypeAlias = Mapping[tuple[str, int], Design]
 Factors: TypeAlias = Mapping[str, Any]
@@ -54,9 +52,7 @@ def fit(runs: pd.DataFrame, known: Known, technology: str, like: Factors | None 
         usual = {name: float(np.median([each[name] for each in shares.values()])) for name in RESOURCES}
         found["unmeasured"] = absent
         for part in absent:
-            factors = {name: _times(like["parts"][part][name], usual[name]) for name in RESOURCES}
-            factors["lut"] |= {name: max(1.0, factor) for name, factor in factors["lut"].items() if name in _ONE_EACH}
-            found["parts"][part] = factors
+            found["parts"][part] = {name: _times(like["parts"][part][name], usual[name]) for name in RESOURCES}
     return found | _together(runs, known, technology, found)
 
 

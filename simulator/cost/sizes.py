@@ -10,8 +10,9 @@ __all__ = ["EXACT", "Sizes", "bits_below", "memory_sizes"]
 Sizes: TypeAlias = Mapping[str, Mapping[str, float]]
 """Amounts by resource (lut, ff, dsp, bram) and driver."""
 
-EXACT = frozenset({"tables", "blocks", "multipliers"})
-"""Drivers that are cells: they are counted, not fitted."""
+EXACT = frozenset({"tables", "blocks", "multipliers", "drained_choices"})
+"""Drivers that are cells: they are counted, not fitted. `drained_choices` have registers or PEs at either end: a table each in
+any technology, of which the arrays that are synthesised, being small, have too few to tell."""
 
 
 def bits_below(count: int) -> int:
