@@ -20,7 +20,7 @@ from simulator.cost.devices import Resources
 __all__ = ["measure", "source_of"]
 
 _PE = ("*.pe", "*.pe_*")
-_PES = re.compile(r"(\$flatten\\)?inner\.pe_\d+_\d+\.")
+_PES = re.compile(r"(\$flatten\\)?inner\.\\?pe_\d+_\d+\.")
 
 
 def source_of(accelerator: Accelerator, part: str) -> str:
