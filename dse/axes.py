@@ -37,6 +37,8 @@ def read_axes(data: Mapping[str, Any], source: str) -> tuple[Choices, ...]:
     names = [name for axis in axes for name in axis[0]]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"Space {source!r} must have one axis for {twice[0]!r}, in [axes] or in one [[linked]]")
+    if tables := [name for axis in axes for choice in axis for name, value in choice.items() if isinstance(value, dict)]:
+        raise ConfigError(f"Axis {tables[0]!r} must be of values, not tables: an axis is one field, as in '{tables[0]}.FIELD'")
     return tuple(axes)
 
 

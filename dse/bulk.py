@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from collections.abc import Mapping as Table
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,10 +17,12 @@ from dataflows.mapping import Mapping
 from dse.area_columns import AreaColumns, area_columns, misfits
 from dse.config import ConfigError
 from dse.energy_columns import energy_columns
+from dse.evaluate import METRICS
+from dse.halves import in_halves
 from dse.machine_columns import machine_columns
 from dse.point import Point, make_point, workload_of
 from dse.positions import Ints, Points
-from dse.pricing import COST_COLUMNS
+from simulator.result import ArrayCauses
 from workloads.graph import Workload
 from workloads.ops import Update
 from workloads.stages import STAGES
@@ -31,38 +34,14 @@ ANALYTIC = "analytic"
 """Fidelity of the closed form, as the column of that name has it."""
 
 STATUSES = ("ok", "unsupported", "invalid", "failed")
-BULK_METRICS = (
-    "cycles",
-    "cycles_per_image",
-    "latency_ms",
-    "images_per_second",
-    "utilization",
-    "dense_gops",
-    "effective_gops",
-    "dram_bytes_per_image",
-    "dram_busy",
-    "mac_bound_speedup",
-    "multipliers",
-    "storage_bits",
-    *(f"{stage}_cycles" for stage in STAGES),
-    "macs",
-    "dense_macs",
-    "dram_read_bytes",
-    "dram_write_bytes",
-    "commands",
-    "pruned_elements",
-    "updated_elements",
-    "dense_fallbacks",
-    *COST_COLUMNS,
-)
-"""Those of `dse.evaluate.METRICS` that the closed form knows."""
+_EVENT_ONLY = (*(f"array_{cause}_cycles" for cause in ArrayCauses().as_dict()), "vector_operations")
+BULK_METRICS = tuple(name for name in METRICS if name not in _EVENT_ONLY)
+"""Columns of an event run's row that the closed form has too."""
 
 _STATIC = ("energy_uj", "energy_uj_per_image", "_power_w", "_edp_js")  # of the time, where a technology has static power
 _TIMED = ("cycles", "_ms", "_per_second", "utilization", "_gops", "_busy", "cycles_per_image", *_STATIC)
 EXACT = tuple(name for name in BULK_METRICS if not name.endswith(_TIMED))
 """Of them, those that depend on no cycles: equal to an event run's."""
-
-_TRIES = 64  # evaluations that may fail on the way to the points that make them fail
 
 
 class _Reasons(NamedTuple):
@@ -80,8 +59,9 @@ class _Reasons(NamedTuple):
         texts[0][:] = "ok"
         return cls(texts[0], texts[1], np.full(points, np.nan), np.full(points, np.nan), texts[2])
 
-    def stop(self, which: NDArray[Any], status: str, error: Any) -> None:
+    def stop(self, status: str, which: NDArray[Any], error: Any) -> None:
         self.status[which], self.error[which] = status, error
+        self.constraint[which], self.demand[which], self.limit[which] = "", np.nan, np.nan  # of a try that came to more
 
     def refuse(self, which: NDArray[Any], constraint: Any, demand: Any, limit: Any) -> None:
         self.status[which], self.constraint[which], self.demand[which], self.limit[which] = (
@@ -97,24 +77,15 @@ def evaluate_points(points: Points) -> pd.DataFrame:
     why it did not: `constraint`, `demand`, `limit`, or `error`. No point's failure keeps the others from running."""
     reasons = _Reasons.of(len(points))
     metrics = {name: np.full(len(points), np.nan) for name in BULK_METRICS}
-    try:
-        found = machine_columns(points)
-    except ConfigError as error:
-        reasons.stop(np.arange(len(points)), "invalid", str(error))
-        return _frame(points, reasons, metrics)
-    bad = found.error != ""
-    reasons.stop(bad, "invalid", found.error[bad])
-    good = np.flatnonzero(~bad)
-    machines = found.machines.take(good)
-    for members in _groups(points.take(good)):
-        _evaluate(points, good[members], machines.take(members), reasons, metrics)
+    every = np.arange(len(points))
+    in_halves(every, lambda some: _evaluate(points.take(some), some, reasons, metrics), partial(reasons.stop, "failed"))
     return _frame(points, reasons, metrics)
 
 
 def failed_points(points: Points, error: str) -> pd.DataFrame:
     """The rows of points that could not be evaluated at all, and why."""
     reasons = _Reasons.of(len(points))
-    reasons.stop(np.arange(len(points)), "failed", error)
+    reasons.stop("failed", np.arange(len(points)), error)
     return _frame(points, reasons, {name: np.full(len(points), np.nan) for name in BULK_METRICS})
 
 
@@ -127,32 +98,40 @@ def _groups(points: Points) -> Iterator[Ints]:
         yield from np.split(order, np.flatnonzero(np.diff(code[order])) + 1)
 
 
-def _evaluate(points: Points, at: Ints, machines: Machines, reasons: _Reasons, metrics: _Columns) -> None:
-    """Points that run the same, at these positions, on these machines: fill in reasons and metrics."""
+def _evaluate(points: Points, at: Ints, reasons: _Reasons, metrics: _Columns) -> None:
+    """Fill in reasons and metrics of these points, which stand at these positions. Raises whatever their machines raise."""
     try:
-        point = make_point(points.settings(int(at[0])))
+        found = machine_columns(points)
+    except ConfigError as error:
+        reasons.stop("invalid", at, str(error))
+        return
+    bad = found.error != ""
+    reasons.stop("invalid", at[bad], found.error[bad])
+    good = np.flatnonzero(~bad)
+    machines = found.machines.take(good)
+    for members in _groups(points.take(good)):
+        _evaluate_alike(points.settings(int(good[members[0]])), at[good[members]], machines.take(members), reasons, metrics)
+
+
+def _evaluate_alike(settings: dict[str, Any], at: Ints, machines: Machines, reasons: _Reasons, metrics: _Columns) -> None:
+    """The same of points that run what these settings say, on these machines. Raises nothing: failures are filled in too."""
+    try:
+        point = make_point(settings)
         workload = _workload(point.workload, point.batch, point.method, point.mapping)
     except ConfigError as error:
-        reasons.stop(at, "invalid", str(error))
+        reasons.stop("invalid", at, str(error))
         return
-    except Exception as error:  # as in `dse.sweep.evaluate_settings`: counted, and named at the end
-        reasons.stop(at, "failed", f"{type(error).__name__}: {error}")
+    except Exception as error:  # all of them run this
+        reasons.stop("failed", at, f"{type(error).__name__}: {error}")
         return
-    waiting, tries = [np.arange(len(at))], _TRIES
-    while waiting:
-        some = waiting.pop()
-        try:
-            found = _run(point, workload, machines.take(some), at[some], reasons)
-        except Exception as error:  # looked for in halves: what makes one point fail must not take the others with it
-            tries -= 1
-            if len(some) > 1 and tries > 0:
-                waiting += np.array_split(some, 2)
-            else:
-                reasons.stop(at[some], "failed", f"{type(error).__name__}: {error}")
-            continue
-        ran = reasons.status[at[some]] == "ok"
+
+    def run(some: Ints) -> None:
+        found, here = _run(point, workload, machines.take(some), at[some], reasons), at[some]
+        ran = reasons.status[here] == "ok"
         for name, values in found.items():
-            metrics[name][at[some]] = np.where(ran, values, np.nan)
+            metrics[name][here] = np.where(ran, values, np.nan)
+
+    in_halves(np.arange(len(at)), run, lambda some, error: reasons.stop("failed", at[some], error))
 
 
 @lru_cache(maxsize=16)
@@ -169,7 +148,7 @@ def _run(point: Point, workload: Workload, machines: Machines, at: Ints, reasons
         reasons.refuse(at[no], over.constraint[no], over.demand[no], over.limit[no])
         left = np.flatnonzero(~no)
     runs = machines.take(left)
-    steps = step_cycles(workload, runs, point.mapping, actions=True)
+    steps = _finite(step_cycles(workload, runs, point.mapping, actions=True), at[left], reasons)
     no = ~steps.supported
     reasons.refuse(at[left[no]], np.array(steps.reasons, np.object_)[steps.reason[no]], steps.demand[no], steps.limit[no])
     found = _metrics(workload, point.batch, runs, steps) | _costs(runs, steps, areas, left)
@@ -180,6 +159,16 @@ def _run(point: Point, workload: Workload, machines: Machines, at: Ints, reasons
     for name, values in found.items():
         spread[name][left] = values
     return spread
+
+
+def _finite(steps: Steps, at: Ints, reasons: _Reasons) -> Steps:
+    """The same, with 0 cycles where they are not a number or overflowed; which points that are is filled in."""
+    cycles = np.asarray(steps.cycles)
+    good = (cycles >= 0) & (cycles < np.inf)
+    wrong = steps.supported & ~good
+    told = [f"Cycles must be a number of at least 0, not {value}" for value in cycles[wrong].tolist()]
+    reasons.stop("failed", at[wrong], np.array(told, np.object_))
+    return steps if good.all() else replace(steps, cycles=np.where(good, cycles, 0))
 
 
 def _metrics(workload: Workload, batch: int, machines: Machines, steps: Steps) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from dse.bulk_outcome import BulkOutcome
 from dse.confirm import NEAR, Agreement
+from dse.figures import counted
 
 __all__ = ["outcome_text"]
 
@@ -15,18 +16,19 @@ def outcome_text(outcome: BulkOutcome) -> Iterator[str]:
     """What was evaluated how, what is shown of it, and how far both fidelities agree."""
     ran, choice = outcome.statuses.get("ok", 0), outcome.choice
     of = "" if outcome.evaluated == outcome.total else f" of {outcome.total:,}; the sweep is not complete"
-    yield f"{outcome.evaluated:,} points were evaluated by the closed form{of}: {_counted(outcome.statuses)}."
+    were = "was" if outcome.evaluated == 1 else "were"
+    yield f"{counted(outcome.evaluated, 'point')} {were} evaluated by the closed form{of}: {_counted(outcome.statuses)}."
     if not ran:
         return
     yield (
-        f"{len(choice.front):,} points with different objectives are on the closed form's front, and "
-        f"{choice.near - len(choice.front):,} "
-        f"more are within {NEAR:.0%} of it in what the closed form may be wrong about."
+        f"On the closed form's front: {counted(len(choice.front), 'point')} with different objectives; "
+        f"within {NEAR:.0%} of it, in what the closed form may be wrong about: {choice.near - len(choice.front):,} more."
     )
-    yield (
-        f"Tables and plots show {len(outcome.shown):,} of these points: the front, those near it that were chosen, and "
-        f"{outcome.sampled:,} drawn at random, of a grid also points that differ from those in one axis (fidelity 'analytic')."
-    )
+    if len(outcome.shown) < outcome.total:
+        yield (
+            f"Tables and plots show {len(outcome.shown):,} of these points: the front, those near it that were chosen, and "
+            f"{outcome.sampled:,} drawn at random, of a grid also points that differ from those in one axis."
+        )
     if outcome.agreement is None:
         yield "None was confirmed by the event-driven machine: the front is the closed form's."
     else:

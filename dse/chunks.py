@@ -164,4 +164,5 @@ class Chunks:
 def _frame(tables: list[Any]) -> pd.DataFrame:
     if not tables:
         return pd.DataFrame({"point": np.zeros(0, np.int64)})
-    return pa.concat_tables(tables).to_pandas(split_blocks=True, self_destruct=True)
+    # by name: a folder may hold files of an earlier state of this release, with columns in another order
+    return pa.concat_tables(tables, promote_options="default").to_pandas(split_blocks=True, self_destruct=True)

@@ -39,7 +39,7 @@ class Constraint:
         left, right = self._sides(columns)
         if left.dtype.kind in "OUT" or right.dtype.kind in "OUT":
             same = np.asarray(left == right, bool)
-            return same if self.relation == "==" else ~same
+            return {"==": same, "!=": ~same}.get(self.relation, np.zeros(len(same), bool))  # texts have no order
         with np.errstate(invalid="ignore"):
             found = {
                 "<=": np.less_equal,
@@ -76,13 +76,26 @@ def _first_text(values: NDArray[Any]) -> Any:
 
 def parse_constraint(text: str, thing: str = "Constraint") -> Constraint:
     """A constraint as it is typed, such as "ecp5_lut <= 80000". Raises ConfigError."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError:
+        tree = None
+    if not isinstance(tree, ast.Compare) or len(tree.ops) != 1 or type(tree.ops[0]) not in _RELATIONS:
+        raise _refused(text, thing)
     whole = parse_expression(text, f"{thing} {text!r}")
-    tree = ast.parse(whole.text, mode="eval").body
-    if not isinstance(tree, ast.Compare) or len(tree.ops) != 1 or type(tree.ops[0]) not in _RELATIONS or not whole.names:
-        rule = "one comparison of columns by <= < >= > == or !=, as in 'ecp5_lut <= 80000'"
-        raise ConfigError(f"{thing} {text!r} must be {rule}")
+    if not whole.names:
+        raise _refused(text, thing)
+    if not isinstance(tree.ops[0], ast.Eq | ast.NotEq) and any(
+        isinstance(node, ast.Constant) and isinstance(node.value, str) for node in ast.walk(tree)
+    ):
+        raise ConfigError(f"{thing} {text!r} must compare numbers: a text is only equal (==) or not (!=)")
     sides = [parse_expression(ast.unparse(side), f"{thing} {text!r}") for side in (tree.left, tree.comparators[0])]
     return Constraint(whole.text, sides[0], _RELATIONS[type(tree.ops[0])], sides[1])
+
+
+def _refused(text: str, thing: str) -> ConfigError:
+    rule = "one comparison of columns by <= < >= > == or !=, as in 'ecp5_lut <= 80000'"
+    return ConfigError(f"{thing} {text!r} must be {rule}")
 
 
 def read_constraints(table: Mapping[str, Any], source: str) -> tuple[Constraint, ...]:

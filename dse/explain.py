@@ -8,7 +8,7 @@ import pandas as pd
 
 from dse.attribution import CLOCK, GEMM_STAGES, RESOURCES, Attribution, Change, Path, Work, within
 from dse.evaluate import Run
-from dse.render import number, si
+from dse.figures import number, si
 
 __all__ = ["Explanation", "explain"]
 

@@ -34,9 +34,10 @@ class Expression:
     def of(self, columns: Mapping[str, Any]) -> NDArray[Any]:
         """Its value by row. `columns` holds at least `names`, all of one length (a DataFrame, or arrays by name).
 
-        Where there is no value (0/0, the logarithm of a negative number) stands NaN.
+        Where there is no value (0/0, the logarithm of a negative number) stands NaN. Integers are taken as floating-point
+        numbers: a product of three large columns is beyond 64 bits.
         """
-        series = {_identifier(name): pd.Series(columns[name]) for name in self.names}
+        series = {_identifier(name): _without_bounds(pd.Series(columns[name])) for name in self.names}
         with np.errstate(all="ignore"):
             found = pd.eval(self.plain, engine="python", resolvers=[series], local_dict={}, global_dict={})
         return np.asarray(found)
@@ -63,6 +64,10 @@ def close_to(name: str, known: Collection[str]) -> str:
 def numbers(values: NDArray[Any]) -> NDArray[np.float64]:
     """A column as numbers; NaN for what is none."""
     return np.asarray(pd.to_numeric(pd.Series(values.ravel()), errors="coerce"), np.float64)
+
+
+def _without_bounds(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    return column.astype("float64") if column.dtype.kind in "iu" else column
 
 
 def _identifier(name: str) -> str:

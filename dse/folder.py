@@ -43,6 +43,9 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
 
 
+_ELSE = "; points of another release or other cost tables don't count: the same `dse sweep` evaluates them again"
+
+
 class SweepFolder:
     """Paths and contents of one sweep's folder."""
 
@@ -92,7 +95,7 @@ class SweepFolder:
         Raises ConfigError where no point was evaluated yet, StoreError where the file can't be written.
         """
         if frame.empty:
-            raise ConfigError(f"Folder {str(self.path)!r} must hold at least one evaluated point for a report")
+            raise ConfigError(f"Folder {str(self.path)!r} must hold at least one evaluated point for a report{_ELSE}")
         good = frame[frame["status"] == "ok"]
         self._write_report(space, frame, front_of(good, space.objectives) if len(good) else good, command)
 
@@ -104,7 +107,7 @@ class SweepFolder:
         from dse.bulk_text import outcome_text  # loads what a sweep of event runs does without
 
         if outcome.shown.empty:
-            raise ConfigError(f"Folder {str(self.path)!r} must hold at least one evaluated point for a report")
+            raise ConfigError(f"Folder {str(self.path)!r} must hold at least one evaluated point for a report{_ELSE}")
         more = {"counts": outcome.statuses, "stopped": outcome.stopped, "notices": tuple(outcome_text(outcome))}
         self._write_report(space, outcome.shown, outcome.front, command, **more)
 

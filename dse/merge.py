@@ -10,7 +10,7 @@ from dse.config import ConfigError
 from dse.sides import is_setting
 from dse.store import RELEASE, Store, StoreError, place_of, quoted
 
-__all__ = ["Merged", "merge_stores"]
+__all__ = ["Merged", "check_sources", "merge_stores"]
 
 _GOOD = "status IS NOT 'failed'"
 
@@ -37,12 +37,7 @@ def merge_stores(sources: Sequence[Path], target: Path) -> list[Merged]:
     may not. Each source comes whole or not at all; the same call finishes what was killed. Raises ConfigError for a source
     that is no store and for stores with rows of different releases, StoreError where one can't be read or written.
     """
-    for source in sources:
-        if not source.is_file() or not source.stat().st_size:  # an empty file would become a store
-            raise ConfigError(f"Store {str(source)!r} must be an existing store, as in out/resnet18/store.sqlite")
-        if target.exists() and source.samefile(target):
-            raise ConfigError(f"Option '--out' must name another store than those to merge, not {str(target)!r}")
-    _check_releases([target, *sources] if target.is_file() else sources)
+    check_sources(sources, target)
     with Store(target):  # makes it, and looks at its version
         pass
     try:
@@ -50,6 +45,16 @@ def merge_stores(sources: Sequence[Path], target: Path) -> list[Merged]:
             return [_add(db, source) for source in sources]
     except sqlite3.Error as error:
         raise StoreError(f"Store {str(target)!r} must be writable, but: {error}; what it held is safe") from None
+
+
+def check_sources(sources: Sequence[Path], target: Path) -> None:
+    """Raise as `merge_stores` does for what can't be merged, before anything is made of it."""
+    for source in sources:
+        if not source.is_file() or not source.stat().st_size:  # an empty file would become a store
+            raise ConfigError(f"Store {str(source)!r} must be an existing store, as in out/resnet18/store.sqlite")
+        if target.exists() and source.samefile(target):
+            raise ConfigError(f"Option '--out' must name another store than those to merge, not {str(target)!r}")
+    _check_releases([target, *sources] if target.is_file() else sources)
 
 
 def _check_releases(stores: Sequence[Path]) -> None:

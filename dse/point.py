@@ -18,7 +18,7 @@ from workloads.graph import Workload
 from workloads.methods import apply_method, parse_method
 from workloads.zoo import load_workload_trace
 
-__all__ = ["MODEL", "Point", "make_point", "trace_digest", "trace_of", "workload_of"]
+__all__ = ["MODEL", "Point", "check_fit", "make_point", "trace_digest", "trace_of", "workload_of"]
 
 MODEL = version("nmdse")
 """The release; part of each point's key, so that a store never passes off another release's results as this one's."""
@@ -68,14 +68,9 @@ def make_point(settings: Dict[str, Any]) -> Point:
         if not isinstance(settings.get(name), str):
             raise ConfigError(f"Setting {name!r} must be a text, not {settings.get(name)!r}")
     batch, device = settings.get("batch", 1), settings.get("fit", "")
-    if device and device not in DEVICES:
-        raise ConfigError(f"Setting 'fit' must be one of {', '.join(DEVICES)}, not {device!r}")
-    if device and DEVICES[device].technology not in calibration():
-        technology = DEVICES[device].technology
-        raise ConfigError(
-            f"Setting 'fit' must be a device of {', '.join(calibration())}, not {device!r}: "
-            f"no area is estimated for {technology}, of which no synthesis runs are stored (docs/cost.md)"
-        )
+    if isinstance(batch, list | dict):  # of all other kinds the trace says the same
+        raise ConfigError(f"Trace {settings['workload']!r}: batch must be a positive integer, not {batch!r}")
+    check_fit(device, "Setting 'fit'")
     try:
         method = str(parse_method(settings["method"]))
         _bound(settings["workload"], batch)
@@ -89,6 +84,17 @@ def make_point(settings: Dict[str, Any]) -> Point:
         batch=batch,
         fit=device,
     )
+
+
+def check_fit(device: Any, thing: str) -> None:
+    """Raise ConfigError that begins with `thing`, unless it is a device of which areas are estimated, or ""."""
+    known = [name for name, each in DEVICES.items() if each.technology in calibration()]
+    if device == "" or device in known:
+        return
+    why = ""
+    if isinstance(device, str) and device in DEVICES:
+        why = f": nothing estimates {DEVICES[device].technology}; `dse build` says whether a machine fits it (docs/cost.md)"
+    raise ConfigError(f"{thing} must be one of {', '.join(known)}, not {device!r}{why}")
 
 
 @lru_cache(maxsize=64)

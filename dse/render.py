@@ -8,39 +8,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from dse.evaluate import Run
-from dse.pricing import areas
+from dse.figures import number, rate, share, si
+from dse.render_cost import print_cost
 from dse.space import Objective
 from simulator.arch import Accelerator, leaf_fields
-from simulator.cost.devices import DEVICES
-from simulator.cost.energy import energy
-from simulator.cost.technology import tables
 from simulator.presets import PRESETS
 from simulator.schedule import Engine
 from workloads.stages import STAGES
 
-__all__ = ["number", "print_accelerator", "print_front", "print_run", "si"]
+__all__ = ["print_accelerator", "print_front", "print_run"]
 
 _WAITS = {"command": "waits for dispatch", "array": "waits for its own results", "drained": "has no more work"}
 _WIDE = 120  # columns that the whole operation table needs
 _BESIDE_LAYER = {False: 86, True: 58}  # columns beside the layer's name, in the whole table and without MACs and waits
-_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-def si(value: float, digits: int = 3) -> str:
-    """A number with a metric prefix, as in 1.81 G."""
-    for scale, prefix in _UNITS:
-        if abs(value) >= scale:
-            return f"{value / scale:.{digits}g} {prefix}" if abs(value) < 1000 * scale else f"{value / scale:,.0f} {prefix}"
-    return f"{value:.{digits}g}" if isinstance(value, float) and not value.is_integer() else f"{int(value)}"
-
-
-def share(part: float, whole: float) -> str:
-    return f"{part / whole:.1%}" if whole else "-"
-
-
-def rate(value: float) -> str:
-    """A decimal of large ones, three digits of small ones."""
-    return f"{value:,.1f}" if value >= 10 else f"{value:.3g}"
 
 
 def print_run(console: Console, run: Run, baseline: Run | None, *, top: int) -> None:
@@ -62,7 +42,7 @@ def print_run(console: Console, run: Run, baseline: Run | None, *, top: int) -> 
     _print_stages(console, run)
     _print_account(console, run)
     _print_total(console, run, baseline)
-    _print_cost(console, run)
+    print_cost(console, run)
     for notice in run.workload.notices[:5]:
         console.print(f"[yellow]note[/] {escape(notice.layer)} {notice.stage}: {escape(notice.text)}", highlight=False)
     if len(run.workload.notices) > 5:
@@ -184,37 +164,6 @@ def _print_total(console: Console, run: Run, baseline: Run | None) -> None:
         )
 
 
-def _joules(value: float) -> str:
-    """An energy, from nanojoules up."""
-    for scale, prefix in ((1.0, ""), (1e-3, "m"), (1e-6, "\N{GREEK SMALL LETTER MU}")):
-        if value >= scale:
-            return f"{value / scale:,.3g} {prefix}J"
-    return f"{value / 1e-9:.3g} nJ"
-
-
-def _print_cost(console: Console, run: Run) -> None:
-    """Cells and clock by FPGA family, energy by technology; how far to trust either is in docs/cost.md and docs/energy.md."""
-    accelerator, device = run.point.accelerator, run.point.fit
-    for technology, found in areas(accelerator).items():
-        limits = DEVICES[device].limits.as_dict() if device and DEVICES[device].technology == technology else {}
-        cells = [
-            f"{si(count)} {name.upper()}" + (f" ({share(count, limits[name])})" if limits.get(name) else "")
-            for name, count in found.total.as_dict().items()
-        ]
-        clock = f", {found.fmax_hz / 1e6:.0f} MHz \N{PLUS-MINUS SIGN} {found.fmax_spread:.0%}" if found.fmax_hz else ""
-        beyond = f"  [yellow]beyond what was calibrated: {len(found.notes)} settings[/]" if found.notes else ""
-        console.print(f"[bold]area[/] {technology:<11} {', '.join(cells)}{clock}{beyond}", highlight=False)
-    for technology in tables().technologies:
-        spent = energy(run.actions, run.result.cycles, accelerator, technology)
-        largest = sorted(spent.pj.items(), key=lambda item: -item[1])[:3]
-        parts = ", ".join(f"{group.replace('_', ' ')} {share(pj, sum(spent.pj.values()))}" for group, pj in largest if pj)
-        least = "at least " if spent.unpriced or spent.static_w is None else ""
-        console.print(
-            f"[bold]energy[/] {technology:<9} {least}{_joules(spent.joules_per(run.point.batch))} an image: {parts}",
-            highlight=False,
-        )
-
-
 def print_front(
     console: Console, front: pd.DataFrame, objectives: tuple[Objective, ...], varied: list[str], names: dict[str, str]
 ) -> None:
@@ -283,13 +232,6 @@ def _setting(value: Any) -> str:
 def _heading(column: str) -> str:
     """Words on their own lines: numbers are narrow, their names are long."""
     return column.replace("_", "\n")
-
-
-def number(value: Any) -> str:
-    """A result with four digits, or all that stand before the point."""
-    if isinstance(value, float) and not value.is_integer():
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{int(value):,}"
 
 
 def print_accelerator(console: Console, accelerator: Accelerator) -> None:

@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from dse.diff import Diff
+from dse.figures import number
 from dse.point import MODEL
-from dse.render import number
 from dse.sides import Side
 
 __all__ = ["print_diff"]

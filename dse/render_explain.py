@@ -11,7 +11,7 @@ from rich.table import Table
 
 from dse.attribution import CLOCK, GEMM_STAGES, RESOURCES, Change
 from dse.explain import Explanation
-from dse.render import number, si
+from dse.figures import number, si
 
 __all__ = ["print_explanation"]
 

@@ -1,15 +1,19 @@
 """A space of design points as its TOML file says it, and as a sweep's folder keeps it."""
 
+import random
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from dse.accuracy import ACCURACY, Accuracy, read_accuracies
-from dse.axes import flat, read_axes, table_of
+from dse.axes import Choice, flat, read_axes, table_of
 from dse.config import ConfigError, read_toml
 from dse.constraints import parse_constraint, read_constraints
+from dse.evaluate import is_metric
+from dse.expressions import parse_expression
 from dse.grid import Space
 from dse.objectives import DEFAULT_OBJECTIVES, Objective, check_column, read_objectives
 from dse.point import make_point
@@ -23,6 +27,7 @@ GRID_LIMIT = 100_000
 KINDS = ("grid", "random", *SEARCHES)
 """Ways through a space."""
 
+_TRIES = 200  # points that are looked at for one in which a value can be
 _SHIPPED = Path(__file__).parent / "spaces"
 _SECTIONS = ("title", "base", "axes", "linked", "search", "objectives", "constraints", "accuracy")
 _SEARCH = ("kind", "points", "seed", "population")
@@ -99,6 +104,8 @@ def _search(
             raise ConfigError(f"{thing} must be {', '.join(KINDS[:-1])} or {KINDS[-1]}, not {value!r}")
     asked = kind or ("random" if own == "grid" and samples is not None else own)
     wanted = samples if samples is not None else (0 if asked == "grid" else table.get("points", 0))
+    if asked != "grid" and samples is None and "points" not in table:
+        raise ConfigError(f"Space {source!r}: {asked!r} must be told how many points: --points N, or [search] points = N")
     people = table.get("population", 0) if population is None else population
     return {
         "samples": _count(source, "points", wanted, zero=samples is None and asked == "grid"),
@@ -124,12 +131,28 @@ def _count(source: str, name: str, value: Any, *, zero: bool) -> int:
 
 
 def _check_values(space: Space) -> None:
-    """Each value of each axis, with the others at their first: a typing error is found before anything runs."""
-    first = space.settings(0)
-    make_point(first)
+    """Each value of each axis, with others that make a machine with it: a typing error is found before anything runs, and
+    values that only exclude each other are points that can't be, among others that can."""
+    good = _possible(space, {}, space.settings(0))
     for axis in space.axes:
         for choice in axis[:1000]:
-            make_point(first | choice)
+            _possible(space, choice, good)
+
+
+def _possible(space: Space, choice: Choice, others: Choice) -> Choice:
+    """Settings with this choice that make a point: these others, or any that are drawn at random. Raises what speaks against
+    the first of them, where none does."""
+    try:
+        make_point(others | choice)
+    except ConfigError:
+        walk = random.Random(0)
+        for _ in range(_TRIES):
+            drawn = space.settings(walk.randrange(space.size)) | choice
+            with suppress(ConfigError):
+                make_point(drawn)
+                return drawn
+        raise
+    return others | choice
 
 
 def _check_columns(space: Space, thing: str) -> None:
@@ -137,10 +160,20 @@ def _check_columns(space: Space, thing: str) -> None:
     settings = {"workload", "method", "batch", *space.names}
     extra = (ACCURACY,) if space.accuracies else ()
     for objective in space.objectives:
-        check_column(objective.column, settings, extra, f"{thing}: objective {objective.column!r}")
+        what = f"{thing}: objective {objective.column!r}"
+        check_column(objective.column, settings, extra, what)
+        for name in parse_expression(objective.column, what).names:
+            if name not in extra and not is_metric(name) and not _are_numbers(space, name):
+                raise ConfigError(f"{what} must be of numbers, which {name!r} has none of in this space")
     for constraint in space.constraints:
         for side in (constraint.left, constraint.right):
             check_column(side.text, settings, extra, f"{thing}: constraint {constraint.text!r}")
+
+
+def _are_numbers(space: Space, name: str) -> bool:
+    """Whether a setting has a number, or true or false, at every point."""
+    given = [choice[name] for axis in space.axes for choice in axis if name in choice] or [space.base.get(name, "")]
+    return all(isinstance(value, int | float) for value in given)
 
 
 def space_data(space: Space) -> dict[str, Any]:

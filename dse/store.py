@@ -65,6 +65,8 @@ class Store:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
         self._columns = set(self._stored_columns())
+        if "points" in tables and "key" not in self._columns:
+            raise StoreError(f"Store {str(self.path)!r} must have a key for each point: another program made this table")
 
     def __enter__(self) -> Self:
         return self
@@ -103,10 +105,10 @@ class Store:
         return [info[1] for info in self._db.execute("PRAGMA table_info(points)")]
 
     def forget_failed(self) -> None:
-        """Drop rows whose evaluation ended in an error, so that they are tried again."""
+        """Drop rows whose evaluation ended in an error, or of which nobody knows how it ended, so that they are tried again."""
         if "status" in self._columns:
             try:
-                self._db.execute("DELETE FROM points WHERE status = 'failed'")
+                self._db.execute("DELETE FROM points WHERE status = 'failed' OR status IS NULL")
             except sqlite3.Error as error:
                 raise StoreError(f"Store {str(self.path)!r} must be writable, but: {error}; what it held is safe") from None
 

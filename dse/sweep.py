@@ -121,6 +121,7 @@ def sweep_frame(space: Space, store: Store, *, keys: Sequence[str] | None = None
         keys = [key_of(settings) for settings in space]
     settings = pd.DataFrame({"point": range(len(keys)), "key": keys, **columns})
     rows = store.frame()
+    rows = rows[rows["status"].notna()] if "status" in rows.columns else rows[:0]  # without it a row says nothing
     known = rows[["key", *(name for name in rows.columns if name not in settings.columns)]]
     merged = settings.merge(known, on="key", how="inner", sort=False)
     own = [name for name in merged.columns if name in settings.columns]

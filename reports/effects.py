@@ -16,9 +16,11 @@ def same(value: object) -> Hashable:
 
 
 def median_factor(values: pd.Series, groups: pd.Series) -> float:
-    """The greatest median over the least, by group; NaN where there are not two groups of positive values."""
+    """The greatest median over the least, by group; NaN where there are not two groups of positive, finite values."""
     medians = values.groupby(groups).median().dropna()
-    return float(medians.max() / medians.min()) if len(medians) > 1 and medians.min() > 0 else math.nan
+    if len(medians) < 2 or medians.min() <= 0 or not math.isfinite(medians.max()):
+        return math.nan
+    return float(medians.max() / medians.min())
 
 
 def changed_alone(

@@ -63,7 +63,8 @@ def _sentence(axis: _Axis) -> str:
     text = f"Best median at {axis.best}, worst at {axis.worst}, {ratio(axis.factor)} apart. "
     if not axis.pairs:
         return text + "No two points differ in this axis alone between them."
-    return text + f"Changed alone from {axis.worst} to {axis.best}: {ratio(axis.alone)} (median of {axis.pairs} pairs)."
+    pairs = f"{axis.pairs} pair{'' if axis.pairs == 1 else 's'}"
+    return text + f"Changed alone from {axis.worst} to {axis.best}: {ratio(axis.alone)} (median of {pairs})."
 
 
 def axis_plots(inputs: ReportInputs) -> tuple[str, list[Plot]]:

@@ -78,7 +78,7 @@ def speedup_plot(inputs: ReportInputs) -> Plot:
     best = summary.sort_values("median").iloc[-1]
     caption = f"Best: {best['method']}"
     caption += f" on {best['workload']}" if several else ""
-    caption += f", {ratio(best['median'])} in the median of {best['pairs']} pairs "
+    caption += f", {ratio(best['median'])} in the median of {best['pairs']} pair{'' if best['pairs'] == 1 else 's'} "
     caption += f"({ratio(best['least'])} to {ratio(best['greatest'])})"
     if not math.isnan(best["bound"]):
         caption += f", against a bound of {ratio(best['bound'])} by counting MACs alone"

@@ -167,21 +167,33 @@ def headline(inputs: ReportInputs) -> tuple[str, list[str]]:
 
 
 def front_table(inputs: ReportInputs) -> FrontTable:
-    """The front's points with the sweep's axes, the objectives, and what else a decision needs; best first objective first."""
+    """The front's points with the sweep's axes, the objectives, and what else a decision needs; best first objective first.
+
+    Where the frame has a column `point`, its numbers are there as ``dse run FOLDER#N`` takes them.
+    """
     rows = inputs.rows(inputs.front)
     column, direction = inputs.objectives[0]
     if column in rows.columns:
         rows = rows.sort_values(column, ascending=direction == "min", kind="stable")
     columns = [c for c in dict.fromkeys([*(c for c, _ in inputs.objectives), *_ON_CARDS]) if c in rows.columns]
     names: dict[str, str] = {}
+    numbered = "point" in rows.columns
     for name, key in inputs.candidates.items():
         names[key] = f"{names[key]}, {name}" if key in names else name
     body: list[tuple[tuple[str, str], ...]] = []
     for row in rows.to_dict("records"):
         cells = [(names.get(row["key"], ""), names.get(row["key"], ""))]
+        cells += [(f"#{row['point']}", str(row["point"]))] if numbered else []
         cells += [(setting(axis, row[axis]), str(row[axis])) for axis in inputs.axes]
         cells += [(show(c, row[c], unit=False), repr(_number(row, c))) for c in columns]
         body.append((*cells, (str(row["key"]), str(row["key"]))))
-    headings = ("candidate", *map(short_name, inputs.axes), *map(axis_title, columns), "key")
-    numeric = (False, *(pd.api.types.is_numeric_dtype(rows[axis]) for axis in inputs.axes), *(True for _ in columns), False)
+    point = ("point",) if numbered else ()
+    headings = ("candidate", *point, *map(short_name, inputs.axes), *map(axis_title, columns), "key")
+    numeric = (
+        False,
+        *(True for _ in point),
+        *(pd.api.types.is_numeric_dtype(rows[axis]) for axis in inputs.axes),
+        *(True for _ in columns),
+        False,
+    )
     return FrontTable(headings, numeric, tuple(body))

@@ -23,9 +23,12 @@ __all__ = ["build_command"]
 def build_command(
     accelerator: AcceleratorArg,
     board: Annotated[
-        str, typer.Option(help="The board: `ulx3s-85f`, `ecpix5-85f`, `icebreaker`, `hx8k-evn` or `tang-nano-9k`.")
+        str,
+        typer.Option(metavar="BOARD", help="The board: `ulx3s-85f`, `ecpix5-85f`, `icebreaker`, `hx8k-evn` or `tang-nano-9k`."),
     ],
-    folder: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files: new, empty, or an earlier build's.")],
+    folder: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the files: new, empty, or an earlier build's.")
+    ],
     changes: Set = None,
     baud: Annotated[int, typer.Option(parser=positive, metavar="N", help="Bits a second on the serial line.")] = BAUD,
     memory_kib: Annotated[
@@ -36,7 +39,8 @@ def build_command(
     ] = 0,
     seed: Annotated[int, typer.Option(parser=natural, metavar="N", help="Seed of the placement.")] = 1,
     part: Annotated[
-        str, typer.Option(help="`machine`, all of it, or `array` [machine; array on the iCE40 and Gowin boards].")
+        str,
+        typer.Option(metavar="PART", help="`machine`, all of it, or `array` [machine; array on the iCE40 and Gowin boards]."),
     ] = "",
 ) -> None:
     """Build an FPGA bitstream of a whole accelerator, or of its array, with Yosys and nextpnr.
@@ -54,6 +58,8 @@ def build_command(
     spec = accelerator_of(accelerator, changes)
     if part not in ("", "machine", "array"):
         raise ConfigError(f"Option '--part' must be machine or array, not {part!r}")
+    if folder.resolve() == Path.cwd():
+        raise ConfigError(f"Option '--output' must be another folder than this one, whose place it takes, not {str(folder)!r}")
     need_rtl("dse build", boards=True)
     from rtl.fpga.build import Options, build
     from rtl.fpga.folder import FolderBusyError

@@ -6,7 +6,7 @@ from dse.bulk_outcome import BulkOutcome, bulk_outcome
 from dse.bulk_sweep import BulkProgress, bulk_sweep, chunks_of
 from dse.bulk_text import outcome_text
 from dse.commands.options import err, out, status
-from dse.commands.pareto import EMPTY, NOTHING, print_limits, say
+from dse.commands.pareto import EMPTY, NOTHING, print_limits, say, say_reason
 from dse.confirm_rtl import check_rtl
 from dse.folder import SweepFolder
 from dse.pareto import candidates
@@ -75,7 +75,7 @@ def closed_summary(
     for text in outcome_text(outcome):
         say(text)
     for reason in outcome.reasons[:_REASONS]:
-        say(f"  {reason.status}: {reason.points:,} x {reason.reason}")
+        say_reason(reason.status, reason.reason, reason.points)
     print_limits(space, outcome.shown)
     if report and not outcome.shown.empty:
         say(f"report: {target.report}")

@@ -5,10 +5,12 @@ import sys
 from rich.table import Table
 
 from dse.commands.options import AcceleratorArg, Set, accelerator_of, out
+from dse.figures import si
 from dse.point import trace_of
-from dse.render import print_accelerator, si
+from dse.render import print_accelerator
 from dse.space import Space, read_space, shipped_spaces
-from simulator.cost.devices import DEVICES
+from simulator.cost.area import calibration
+from simulator.cost.devices import DEVICES, Device
 from simulator.presets import PRESETS
 from workloads.methods import METHODS
 from workloads.zoo import zoo_names
@@ -45,12 +47,16 @@ def list_command() -> None:
             ("best", "the fastest of those that the array has, for each layer and stage"),
         ],
     )
-    limits = {name: ", ".join(f"{n:,} {what.upper()}" for what, n in d.limits.as_dict().items()) for name, d in DEVICES.items()}
-    table("devices (--fit)", list(limits.items()))
+    table("devices (--fit, as far as they are estimated; dse build)", [(name, _about(each)) for name, each in DEVICES.items()])
     table(
         "spaces (dse sweep NAME)",
         [(name, f"{space.size:,} points: {space.title}") for name, space in _spaces()],
     )
+
+
+def _about(device: Device) -> str:
+    limits = ", ".join(f"{count:,} {what.upper()}" for what, count in device.limits.as_dict().items())
+    return limits if device.technology in calibration() else f"{limits}; not estimated, so not for --fit"
 
 
 def _spaces() -> list[tuple[str, Space]]:

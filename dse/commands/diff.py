@@ -26,15 +26,18 @@ def diff_command(
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Likewise: what to compare it with.")],
     columns: Annotated[
         list[str] | None,
-        typer.Option(help="Compare these result columns only: names with commas between them. Repeatable."),
+        typer.Option(metavar="COLUMNS", help="Compare these result columns only: names with commas between them. Repeatable."),
     ] = None,
     minimize: Annotated[
-        list[str] | None, typer.Option(help="Result column for ranks and front instead of the sweep's own. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Result column for ranks and front instead of the sweep's own. Repeatable."),
     ] = None,
-    maximize: Annotated[list[str] | None, typer.Option(help="Result column to maximize. Repeatable.")] = None,
+    maximize: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Result column to maximize. Repeatable.")] = None,
     constraint: Annotated[
         list[str] | None,
-        typer.Option(help="A limit on top of the sweep's own, for ranks and fronts: `ecp5_lut <= 80000`. Repeatable."),
+        typer.Option(
+            metavar="LIMIT", help="A limit on top of the sweep's own, for ranks and fronts: `ecp5_lut <= 80000`. Repeatable."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON on standard output.")] = False,
     top: Annotated[int, typer.Option(parser=positive, metavar="N", help="Rows of each list.")] = 20,

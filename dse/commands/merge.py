@@ -8,7 +8,7 @@ import typer
 from dse.commands.options import out
 from dse.config import ConfigError
 from dse.folder import SweepFolder
-from dse.merge import Merged, merge_stores
+from dse.merge import Merged, check_sources, merge_stores
 from dse.space import Space
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def merge_command(
         from dse.merge_chunks import check_chunks  # loads what stores do without
 
         check_chunks([*bulk, *([target] if target.space_file.is_file() else [])])
+    check_sources(stores, target.store)
     target.create()
     merged = merge_stores(stores, target.store)
     for store in merged:

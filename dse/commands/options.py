@@ -61,16 +61,22 @@ Set = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
+        metavar="FIELD=VALUE",
         help="Change a field: `pe.group=8`, `dram.bytes_per_second=76800000000`, `mapping.pregenerate=false`. Repeatable.",
     ),
 ]
-Method = Annotated[str, typer.Option(help="Training method, as in `dense`, `srste:2:4`, `bdwp:2:8`; see `dse list`.")]
+Method = Annotated[
+    str, typer.Option(metavar="METHOD", help="Training method, as in `dense`, `srste:2:4`, `bdwp:2:8`; see `dse list`.")
+]
 Fit = Annotated[
-    str, typer.Option(help="A device that the machine must fit, by estimate: `ecp5-85k`, `xcvu9p`, ...; see `dse list`.")
+    str,
+    typer.Option(
+        metavar="DEVICE", help="A device that the machine must fit, by estimate: `ecp5-85k`, `xcvu9p`, ...; see `dse list`."
+    ),
 ]
 Batch = Annotated[int, typer.Option(parser=positive, metavar="N", help="Images (sequences) per step.")]
 WorkloadArg = Annotated[str, typer.Argument(help="A shipped trace (`dse list`) or a trace file; not needed for `FOLDER#N`.")]
-DataflowOption = Annotated[str, typer.Option(help="best, os, ws or is.")]
+DataflowOption = Annotated[str, typer.Option(metavar="DATAFLOW", help="best, os, ws or is.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Everything as JSON on standard output.")]
 AcceleratorArg = Annotated[str, typer.Argument(help="A preset, a .toml file, or a point of a sweep: `out/sweep#117`.")]
 

@@ -10,9 +10,11 @@ import pandas as pd
 import typer
 
 from dse.accuracy import ACCURACY
+from dse.advice import advice
 from dse.commands.options import out, status
 from dse.constraints import account, parse_constraint
 from dse.derived import with_derived
+from dse.figures import counted
 from dse.folder import SweepFolder
 from dse.objectives import check_column
 from dse.pareto import candidates, front_of, objective_values
@@ -29,6 +31,7 @@ __all__ = [
     "print_pareto",
     "report_command",
     "say",
+    "say_reason",
     "show_folder",
     "summary",
 ]
@@ -41,6 +44,12 @@ _REASONS = 5  # of each kind, those that most points have
 def say(text: str) -> None:
     """A line as it is: names and paths may hold what a console would take for markup."""
     out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def say_reason(status: str, reason: str, points: int) -> None:
+    """Why so many points did not run, and what to do about it."""
+    way_out = advice(reason) if status == "unsupported" else ""
+    say(f"  {status}: {points:,} x {reason}{way_out and f' ({way_out})'}")
 
 
 def summary(
@@ -74,11 +83,11 @@ def print_pareto(space: Space, frame: pd.DataFrame) -> None:
         out.print("no point ran, so there is no front")
     counts = frame["status"].value_counts().to_dict() if len(frame) else {}
     said = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
-    say(f"{said or 'none evaluated yet'}, of {space.samples if space.search else len(space):,} points")
+    say(f"{said or 'none evaluated yet'}, of {counted(space.samples if space.search else len(space), 'point')}")
     for kind, column in (("unsupported", "constraint"), ("invalid", "error"), ("failed", "error")):
         if counts.get(kind):
             for reason, count in frame.loc[frame["status"] == kind, column].value_counts().head(_REASONS).items():
-                say(f"  {kind}: {count} x {reason}")
+                say_reason(kind, str(reason), int(count))
     print_limits(space, frame)
 
 
@@ -109,11 +118,15 @@ def pareto_command(
     folder: Annotated[Path, typer.Argument(help="Folder of a sweep.")],
     minimize: Annotated[
         list[str] | None,
-        typer.Option(help="Result column, or arithmetic over columns, to minimize instead of the space's own. Repeatable."),
+        typer.Option(
+            metavar="COLUMN",
+            help="Result column, or arithmetic over columns, to minimize instead of the space's own. Repeatable.",
+        ),
     ] = None,
-    maximize: Annotated[list[str] | None, typer.Option(help="Result column to maximize. Repeatable.")] = None,
+    maximize: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Result column to maximize. Repeatable.")] = None,
     constraint: Annotated[
-        list[str] | None, typer.Option(help="A limit on top of the space's own: `ecp5_lut <= 80000`. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="LIMIT", help="A limit on top of the space's own: `ecp5_lut <= 80000`. Repeatable."),
     ] = None,
 ) -> None:
     """Print the Pareto front of a sweep, whole or under way, for its own or other objectives.
@@ -138,7 +151,10 @@ def pareto_command(
             _closed(target, space, store, "", report=False, tables=False)
             return
         frame = sweep_frame(space, store)
+        others = 0 if len(frame) else len(store.keys())
     print_pareto(space, with_derived(space, frame))
+    if others:
+        say(f"  the store holds {others:,} other points: of another space, release or cost tables")
 
 
 def report_command(folder: Annotated[Path, typer.Argument(help="Folder of a sweep.")]) -> None:

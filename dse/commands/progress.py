@@ -18,8 +18,8 @@ from rich.progress import (
 )
 
 from dse.commands.options import err
+from dse.figures import number
 from dse.hypervolume import Scale, scale_of
-from dse.render import number
 from dse.running_front import RunningFront, part_of
 from dse.space import Space
 from dse.sweep import Progress as SweepProgress

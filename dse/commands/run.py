@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from dse.advice import advice
 from dse.commands.options import (
     AcceleratorArg,
     AsJson,
@@ -59,10 +60,13 @@ def run_command(
     options |= {"fit": fit} if fit else {}
     settings = settings_from(accelerator, options, changes, typed={n for n in options if typed(context, n.rpartition(".")[2])})
     point = make_point(settings)
+    if csv is not None and timeline is not None and csv.resolve() == timeline.resolve():
+        raise ConfigError(f"Options '--csv' and '--timeline' must name two files, not {str(csv)!r} both")
     check_writable(csv, timeline)
     done = evaluate(point, record_events=timeline is not None)
     if isinstance(done, Unsupported):
-        raise ConfigError(f"Point can't run {point.workload!r}: {done}")
+        way_out = advice(done.constraint)
+        raise ConfigError(f"Point can't run {point.workload!r}: {done}{way_out and f' ({way_out})'}")
     dense: Run | None = None
     if baseline and point.method != "dense":
         other = evaluate(make_point(settings | {"method": "dense"}))

@@ -15,9 +15,9 @@ from dse.commands.progress import watch
 from dse.config import ConfigError
 from dse.evaluate import is_metric
 from dse.expressions import parse_expression
+from dse.figures import number
 from dse.folder import SweepFolder
 from dse.hypervolume import scale_of
-from dse.render import number
 from dse.search import Baseline, Evaluate, State, baseline, compared, run_search
 from dse.space import Space
 from dse.store import Store

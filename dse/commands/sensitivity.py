@@ -29,7 +29,10 @@ def sensitivity_command(
     space: Annotated[str, typer.Argument(help="A .toml file, a shipped space (`dse list`), or the folder of a sweep.")],
     objective: Annotated[
         list[str] | None,
-        typer.Option(help="Result column, or arithmetic over columns, instead of the space's own objectives. Repeatable."),
+        typer.Option(
+            metavar="COLUMN",
+            help="Result column, or arithmetic over columns, instead of the space's own objectives. Repeatable.",
+        ),
     ] = None,
     samples: Annotated[
         int, typer.Option(parser=positive, metavar="N", help="A power of two; times axes + 2: evaluations by the closed form.")

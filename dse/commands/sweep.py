@@ -12,7 +12,9 @@ from dse.commands.pareto import say, show_folder, summary
 from dse.commands.progress import watch
 from dse.commands.searching import check_closed_form, closed_form, event_runs, print_baseline, random_beside, search
 from dse.config import ConfigError
+from dse.figures import counted
 from dse.folder import SweepFolder, command_line
+from dse.point import check_fit
 from dse.rtl_extra import need_rtl
 from dse.search import Baseline
 from dse.searchers import check_search
@@ -20,19 +22,24 @@ from dse.space import GRID_LIMIT, KINDS, Space, read_space
 from dse.store import Store
 from dse.sweep import Progress, run_sweep
 from dse.workers import workers
-from simulator.cost.devices import DEVICES
 
 __all__ = ["sweep_command"]
 
 _CLOSED_LIMIT = 10_000_000  # points of a grid by the closed form: an hour or so of one core
+_MOST_JOBS = 1000  # processes of one machine, each of some hundred megabytes
 _BASELINES = {True: 5, False: 1}  # random searches beside a search, by the closed form and by event runs
 
 
 def sweep_command(
     space: Annotated[str, typer.Argument(help="A .toml file, or a shipped space (`dse list`).")],
-    folder: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for store, tables and report [out/NAME].")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="Folder for store, tables and report [out/NAME].")
+    ] = None,
     jobs: Annotated[
-        int, typer.Option("-j", "--jobs", parser=natural, metavar="N", help="Worker processes; 0: one per core, 1: just this.")
+        int,
+        typer.Option(
+            "-j", "--jobs", parser=natural, metavar="N", help="Worker processes; 0: one per core; 1: none but this process."
+        ),
     ] = 0,
     scheduler: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Evaluate on the workers of a Dask cluster: `tcp://host:8786`.")
@@ -50,14 +57,22 @@ def sweep_command(
     ] = None,
     constraint: Annotated[
         list[str] | None,
-        typer.Option(help="A limit that points must keep, as in `ecp5_lut <= 80000`; on top of the space's. Repeatable."),
+        typer.Option(
+            metavar="LIMIT", help="A limit that points must keep, as in `ecp5_lut <= 80000`; on top of the space's. Repeatable."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(parser=natural, metavar="N", help="Seed of the sample or the search.")] = None,
     fidelity: Annotated[
-        str, typer.Option(help="event: each point on the event machine; analytic: closed form, thousands a second and core.")
+        str,
+        typer.Option(
+            metavar="KIND", help="event: each point on the event machine; analytic: closed form, thousands a second and core."
+        ),
     ] = "event",
     confirm: Annotated[
-        str, typer.Option(help="How an analytic sweep's best points are confirmed: none, event, or rtl (after event).")
+        str,
+        typer.Option(
+            metavar="KIND", help="How an analytic sweep's best points are confirmed: none, event, or rtl (after event)."
+        ),
     ] = "event",
     limit: Annotated[
         int | None,
@@ -74,6 +89,8 @@ def sweep_command(
     for name, value, choices in (("fidelity", fidelity, ("event", "analytic")), ("confirm", confirm, ("none", "event", "rtl"))):
         if value not in choices:
             raise ConfigError(f"Option '--{name}' must be {', '.join(choices[:-1])} or {choices[-1]}, not {value!r}")
+    if jobs > _MOST_JOBS:
+        raise ConfigError(f"Option '--jobs' must be at most {_MOST_JOBS:,}, not {jobs:,}: more are for a cluster (--scheduler)")
     closed = fidelity == "analytic"
     swept = read_space(
         space,
@@ -85,8 +102,7 @@ def sweep_command(
         constraints=constraint or (),
     )
     if fit:
-        if fit not in DEVICES:
-            raise ConfigError(f"Option '--fit' must be one of {', '.join(DEVICES)}, not {fit!r}")
+        check_fit(fit, "Option '--fit'")
         swept = replace(swept, base=swept.base | {"fit": fit})
     if confirm == "rtl":
         if not closed:
@@ -100,9 +116,9 @@ def sweep_command(
     target.save_space(swept, command_line())
     size = jobs or os.cpu_count() or 1
     total = swept.samples or len(swept)
-    on = f"the cluster at {scheduler}" if scheduler else f"{size} {'worker' if size == 1 else 'workers'}"
+    on = f"the cluster at {scheduler}" if scheduler else counted(size, "worker")
     by = f" by {swept.search}, seed {swept.seed}" if swept.search else ""
-    say(f"{swept.title}: {total:,} points{by}{', closed form' if closed else ''}, {on}, results in {target.path}")
+    say(f"{swept.title}: {counted(total, 'point')}{by}{', closed form' if closed else ''}, {on}, results in {target.path}")
     done = 0
 
     def count(state: Progress) -> None:

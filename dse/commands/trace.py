@@ -7,8 +7,8 @@ import typer
 
 from dse.commands.options import Batch, check_writable, out, status
 from dse.config import ConfigError
+from dse.figures import si
 from dse.folder import command_line
-from dse.render import si
 from dse.store import StoreError
 from workloads.formats.trace_file import save_trace
 

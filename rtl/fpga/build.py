@@ -30,7 +30,7 @@ from rtl.uart import LEAST_DIVISOR
 from simulator.arch import Accelerator, leaf_fields
 from simulator.cost.devices import DEVICES
 
-__all__ = ["REPORT", "Built", "FolderBusyError", "Options", "build"]
+__all__ = ["REPORT", "Built", "FolderBusyError", "Options", "board_system", "build"]
 
 REPORT = "synthesis.json"
 _TOP, _KEY = "top", "netlist.key"
@@ -88,7 +88,6 @@ def build(
     """
     options = _complete(options or Options(), board)
     tell, flow = progress or _silent, board.chip.flow
-    _system(accelerator, board, accelerator.clock_hz, options)  # says what the RTL doesn't build
     foresee(accelerator, board.device, options.part, options.memory_bytes + options.program_bytes)
     check_folder(folder, REPORT)
     with building(folder) as work:
@@ -107,7 +106,8 @@ def build(
             return done
 
         clock = timed("clock", lambda: make_clock(board.chip, board.clock_hz, accelerator.clock_hz, work))
-        sources, system = timed("elaborate", lambda: _elaborate(accelerator, board, clock, options, work))
+        system = board_system(accelerator, board, clock.hz, options)
+        sources = timed("elaborate", lambda: _elaborate(accelerator, system, board, clock, options, work))
         netlist = timed("synthesize", lambda: _synthesize(board, sources, work))
         without_others(work)
         check_fit(netlist.resources, board.device)
@@ -131,7 +131,7 @@ def build(
             folder=folder, bitstream=folder / bitstream.name, clock=clock, netlist=netlist, placed=placed, seconds=seconds
         )
         digest = hashlib.sha256(bitstream.read_bytes()).hexdigest()
-        report = _report(accelerator, board, options, system, built, digest)
+        report = _report(accelerator, board, options, _told(system), built, digest)
         (work / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         (work / chip).unlink()
         (work / _KEY).unlink()
@@ -157,8 +157,9 @@ def _complete(options: Options, board: Board) -> Options:
     return replace(options, memory_bytes=memory, program_bytes=program)
 
 
-def _system(accelerator: Accelerator, board: Board, clock_hz: int, options: Options) -> System | Tile:
-    """What goes onto the chip. Raises ValueError where the RTL doesn't build it."""
+def board_system(accelerator: Accelerator, board: Board, clock_hz: int, options: Options | None = None) -> System | Tile:
+    """What goes onto a board's chip, at a clock that the board can make. Raises ValueError where the RTL doesn't build it."""
+    options = _complete(options or Options(), board)
     divisor = max(LEAST_DIVISOR, round(clock_hz / options.baud))
     rate = clock_hz / divisor
     if abs(rate - options.baud) > _SAME_RATE * options.baud:
@@ -176,14 +177,17 @@ def _system(accelerator: Accelerator, board: Board, clock_hz: int, options: Opti
     )
 
 
+def _told(system: System | Tile) -> dict[str, int]:
+    """What of it a host should know."""
+    info = system.shell.bridge.info
+    return {name: info[Info[name.upper()]] for name in ("memory_bytes", "program_bytes", "divisor")}
+
+
 def _elaborate(
-    accelerator: Accelerator, board: Board, clock: Clock, options: Options, work: Path
-) -> tuple[list[Path], dict[str, int]]:
-    """Source files, and what of the system a host should know."""
+    accelerator: Accelerator, system: System | Tile, board: Board, clock: Clock, options: Options, work: Path
+) -> list[Path]:
+    """Source files."""
     name = f"{module_name(accelerator)}_{options.part}"
-    system = _system(accelerator, board, clock.hz, options)
-    told = system.shell.bridge.info
-    settings = {name: told[Info[name.upper()]] for name in ("memory_bytes", "program_bytes", "divisor")}
     verilog = work / f"{name}.v"
     verilog.write_text(verilog_of(system, name), encoding="utf-8")
     plan = board.platform().prepare(BoardTop(board, name, pll=clock.source is not None), _TOP, emit_src=False)
@@ -191,7 +195,7 @@ def _elaborate(
     for path in (top, constraints):
         text = plan.files[path.name]
         path.write_text(text if isinstance(text, str) else text.decode(), encoding="utf-8")
-    return [verilog, top, *([clock.source] if clock.source else [])], settings
+    return [verilog, top, *([clock.source] if clock.source else [])]
 
 
 def _synthesize(board: Board, sources: list[Path], work: Path) -> Netlist:

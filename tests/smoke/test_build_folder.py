@@ -15,6 +15,7 @@ pytest.importorskip("amaranth_boards")
 
 from terminal import children_of, refused, wait_until  # noqa: E402
 
+from rtl.fpga import build as module  # noqa: E402
 from rtl.fpga.build import Options, build  # noqa: E402
 from rtl.fpga.folder import building, check_folder, replace_by, without_others  # noqa: E402
 from rtl.fpga.place import run_tool  # noqa: E402
@@ -23,6 +24,7 @@ from simulator.presets import PRESETS  # noqa: E402
 from simulator.schedule import Unsupported, UnsupportedError  # noqa: E402
 
 TILE = ("build", "tile-int8", "--board", "icebreaker")
+MACHINE = PRESETS["board-int8"].accelerator
 
 
 @pytest.mark.parametrize("verb", [TILE, ("rtl", "tile-int8")], ids=["build", "rtl"])
@@ -41,11 +43,11 @@ def test_a_folder_that_nothing_can_replace():
 @pytest.mark.parametrize(
     ("changes", "options", "saying"),
     [
-        ({"clock_hz": 1000}, {"baud": 50}, "Dram field 'bytes_per_second' must be at most 128000 for the RTL"),
+        ({"pe": replace(MACHINE.pe, group=3)}, {}, "Pe field 'group' must be a power of two for the RTL, not 3"),
         (
-            {"clock_hz": 6_500_000},
+            {"clock_hz": 12_500_000},
             {},
-            "Serial line must have a rate that a clock of 6,500,000 Hz can make, as 1,083,333, not 1,000,000",
+            "Serial line must have a rate that a clock of 12,500,000 Hz can make, as 1,041,667, not 1,000,000",
         ),
         (
             {},
@@ -56,10 +58,32 @@ def test_a_folder_that_nothing_can_replace():
     ],
 )
 def test_what_a_board_has_no_place_for(changes, options, saying, tmp_path):
-    accelerator = replace(PRESETS["board-int8"].accelerator, **changes)
+    accelerator = replace(MACHINE, **changes)
     with pytest.raises(ValueError, match=saying):
         build(accelerator, board_named("ulx3s-85f"), tmp_path / "made", Options(**options))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("board", "part"), [("ulx3s-85f", "System"), ("tang-nano-9k", "Tile")])
+def test_what_goes_onto_the_chip_is_made_once_for_the_clock_that_it_makes(board, part, tmp_path, monkeypatch):
+    made = []
+
+    def noted(accelerator, **settings):
+        made.append(settings["clock_hz"])
+        return whole(accelerator, **settings)
+
+    def enough(*_):
+        raise ValueError("enough")
+
+    whole = getattr(module, part)
+    monkeypatch.setattr(module, part, noted)
+    monkeypatch.setattr(module, "_elaborate", enough)
+    name = "board-int8" if part == "System" else "tile-int8"
+    accelerator = replace(PRESETS[name].accelerator, clock_hz=33_300_000)
+    with pytest.raises(ValueError, match="enough"):
+        build(accelerator, board_named(board), tmp_path / "made")
+    assert len(made) == 1
+    assert 0 < abs(made[0] / 33_300_000 - 1) < 0.02
 
 
 @pytest.mark.parametrize("error", [ValueError(), OSError(), UnsupportedError(Unsupported("lut", 2, 1))])

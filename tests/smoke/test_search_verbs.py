@@ -136,7 +136,7 @@ def test_sensitivity_says_what_matters(place):
 def test_what_cannot_be_searched_is_refused(place):
     sweep = ("sweep", "space.toml", "-o", "never")
     refused(*sweep, "--search", "anneal", cwd=place, saying=["Option '--search' must be grid, random, nsga2", "not 'anneal'"])
-    refused(*sweep, "--search", "nsga2", cwd=place, saying=["'search.points' must be an integer of at least 1, not 0"])
+    refused(*sweep, "--search", "nsga2", cwd=place, saying=["'nsga2' must be told how many points: --points N"])
     many = ["must have exactly one objective, not 3 (latency_ms, multipliers, ecp5_lut * latency_ms)"]
     refused(*sweep, "--search", "cmaes", "--points", "9", cwd=place, saying=many)
     none = ["must have a point whose settings keep 'accelerator.array.rows >= 100', but of 36 none does"]

@@ -132,22 +132,77 @@ def test_metrics_are_those_of_an_event_run():
     assert "multipliers" in EXACT
 
 
-def test_one_bad_machine_does_not_take_the_others_with_it(monkeypatch):
-    def touchy(workload, machines, mapping, **options):
-        if 2**18 in machines.values("a_buffer", "bytes") and 16 in machines.values("vector", "lanes"):
-            both = (machines.values("a_buffer", "bytes") == 2**18) & (machines.values("vector", "lanes") == 16)
-            if both.any():
-                raise ZeroDivisionError("no luck")
-        return whole(workload, machines, mapping, **options)
+MANY = (  # 96 points, few enough to look at one by one
+    choices("method", "dense", "bdwp:2:8"),
+    choices("mapping.pregenerate", True, False),
+    choices("accelerator.array.rows", 4, 8),
+    choices("accelerator.a_buffer.bytes", 2**18, 2**21),
+    choices("accelerator.updater.lanes", 32, 0),
+    choices("accelerator.vector.lanes", 16, 32, 64),
+)
+SINGLE = replace(SPACE, base=SPACE.base | {"workload": "resnet18-cifar"}, axes=MANY)
 
+
+def is_bad(lanes, size):
+    """Two of each six neighbours."""
+    return (size == 2**18) & (lanes != 32)
+
+
+def broken_steps(raised):
+    """`step_cycles` with another outcome for bad machines: an error, or a number of cycles that is none."""
     whole = bulk.step_cycles
-    monkeypatch.setattr(bulk, "step_cycles", touchy)
-    axes = (choices("accelerator.a_buffer.bytes", 2**18, 2**21), choices("accelerator.vector.lanes", 16, 32, 64))
-    base = SPACE.base | {"workload": "resnet18-cifar", "method": "dense"}
-    found = evaluate_points(Order(replace(SPACE, base=base, axes=axes)).points(0, 6))
-    assert found["status"].tolist() == ["failed", "ok", "ok", "ok", "ok", "ok"]
-    assert found["error"][0] == "ZeroDivisionError: no luck"
-    assert np.isnan(found["cycles"][0])
+
+    def step_cycles(workload, machines, mapping, **options):
+        bad = is_bad(machines.values("vector", "lanes"), machines.values("a_buffer", "bytes"))
+        if isinstance(raised, Exception) and bad.any():
+            raise raised
+        steps = whole(workload, machines, mapping, **options)
+        return steps if isinstance(raised, Exception) else replace(steps, cycles=np.where(bad, raised, steps.cycles))
+
+    return {"step_cycles": step_cycles}
+
+
+def broken_machines(raised):
+    """The same of the table of machines, which is made for points of several networks at once."""
+    whole = bulk.machine_columns
+
+    def machine_columns(points):
+        table = [points.settings(at) for at in range(len(points))]
+        if any(is_bad(row["accelerator.vector.lanes"], row["accelerator.a_buffer.bytes"]) for row in table):
+            raise raised
+        return whole(points)
+
+    return {"machine_columns": machine_columns}
+
+
+@pytest.mark.parametrize(
+    ("parts", "error"),
+    [
+        (broken_steps(ZeroDivisionError("no luck")), "ZeroDivisionError: no luck"),
+        (broken_steps(MemoryError()), "MemoryError: "),
+        (broken_steps(np.nan), "Cycles must be a number of at least 0, not nan"),
+        (broken_steps(np.inf), "Cycles must be a number of at least 0, not inf"),
+        (broken_steps(-5), "Cycles must be a number of at least 0, not -5"),
+        (broken_machines(OverflowError("too large")), "OverflowError: too large"),
+    ],
+    ids=["error", "memory", "nan", "inf", "overflow", "machine"],
+)
+def test_bad_points_fail_and_no_others(monkeypatch, parts, error):
+    """However many and wherever they are: all else is what it is without them, in every bit."""
+    points = Order(SINGLE).points(0, len(SINGLE))
+    good = evaluate_points(points)
+    for name, part in parts.items():
+        monkeypatch.setattr(bulk, name, part)
+    found = evaluate_points(points)
+    bad = is_bad(good["accelerator.vector.lanes"], good["accelerator.a_buffer.bytes"])
+    if error.startswith("Cycles"):
+        bad &= good["status"] == "ok"  # what does not run has none
+    assert set(found["status"][bad]) == {"failed"}
+    assert set(found["error"][bad]) == {error}
+    reasons = ["constraint", "demand", "limit", *BULK_METRICS]
+    assert found.loc[bad, reasons].isna().all(axis=None)
+    pd.testing.assert_frame_equal(found[~bad].astype("object"), good[~bad].astype("object"), check_exact=True)
+    assert good["status"].value_counts().to_dict() == {"ok": 48, "unsupported": 48, "invalid": 0, "failed": 0}
 
 
 def test_a_setting_of_no_machine_and_a_network_of_no_file_are_said_for_each_point():

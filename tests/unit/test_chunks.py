@@ -70,6 +70,14 @@ def test_files_with_and_without_texts_are_one_table(tmp_path):
     assert frame["error"].dropna().tolist() == ["b"] * 249
 
 
+def test_files_with_columns_in_another_order_are_one_table(tmp_path):
+    """As an earlier state of the same release may have written them."""
+    found, whole = stored(tmp_path), stored(tmp_path / "whole").frame()
+    start, stop = found.ranges[1]
+    found.add(start, stop, packed(table(start, stop, "b")[["error", "cycles", "point", "method"]], "abc", start, stop))
+    pd.testing.assert_frame_equal(found.frame(), whole, check_exact=True)
+
+
 def test_columns_and_points_that_are_asked_for(tmp_path):
     found = stored(tmp_path)
     assert list(found.frame(["cycles", "nothing"])) == ["cycles"]

@@ -83,6 +83,15 @@ def test_an_unknown_column_is_refused_with_what_was_probably_meant(text, hint):
     check_column("accelerator.array.rows * latency_ms - accuracy", ["accelerator.array.rows"], ("accuracy",), "Objective")
 
 
+def test_a_product_of_large_integers_is_no_small_number():
+    """Beyond 64 bits integers would come around to the other end."""
+    frame = pd.DataFrame({"key": ["a", "b"], "status": "ok", "cycles": [2**40, 2**39], "storage_bits": [2**30, 2**30]})
+    objective = Objective("cycles * storage_bits", True)
+    assert objective_values(frame, (objective,)).ravel().tolist() == [2.0**70, 2.0**69]
+    assert parse_constraint("cycles * storage_bits < 1").kept(frame).tolist() == [False, False]
+    assert front_of(frame, (objective,))["key"].tolist() == ["b"]
+
+
 KEPT = {
     "latency_ms <= 2": [False, True, True, False],
     "latency_ms < 2": [False, False, True, False],
@@ -92,6 +101,7 @@ KEPT = {
     "accelerator.array.rows != 16": [True, False, True, True],
     'method == "dense"': [True, False, True, True],
     "method != 'dense'": [False, True, False, False],
+    "method <= 1": [False, False, False, False],  # texts have no order
     "mapping.pregenerate == true": [True, False, True, True],
     "energy / energy >= 1": [True, True, False, False],  # 0/0 keeps nothing
 }
@@ -119,6 +129,19 @@ def test_a_violation_is_a_share_of_the_limit():
 def test_a_constraint_must_be_one_comparison_of_columns(text):
     with pytest.raises(ConfigError, match=r"^Option '--constraint'"):
         parse_constraint(text, "Option '--constraint'")
+
+
+@pytest.mark.parametrize("text", ["lut <<= 5", "lut = 5", "lut << 5", "", "lut in 5", "lut <= 5 and ff <= 5"])
+def test_what_is_no_comparison_is_told_what_is_one(text):
+    with pytest.raises(
+        ConfigError, match=r"must be one comparison of columns by <= < >= > == or !=, as in 'ecp5_lut <= 80000'$"
+    ):
+        parse_constraint(text)
+
+
+def test_a_text_has_no_limit():
+    with pytest.raises(ConfigError, match=r"'method <= \"bdwp\"' must compare numbers: a text is only equal"):
+        parse_constraint('method <= "bdwp"')
 
 
 def test_the_section_holds_inequalities():

@@ -1,16 +1,19 @@
 """Can what is printed be read, at 80 columns and at 140, with nothing cut off that one needs?"""
 
 import io
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
 from dse.evaluate import evaluate
+from dse.figures import number, share, si
 from dse.pareto import candidates, front_of
 from dse.point import make_point
-from dse.render import number, print_accelerator, print_front, print_run, share, si
+from dse.render import print_accelerator, print_front, print_run
 from dse.space import Objective
+from simulator.cost.technology import tables
 from simulator.presets import PRESETS
 
 SETTINGS = {"accelerator": "sat-vcu1525", "workload": "resnet18-cifar", "method": "bdwp:2:8", "batch": 1}
@@ -70,6 +73,16 @@ def test_the_top_operations_are_the_costliest_in_program_order(run):
     assert "more operations" not in every
     assert "speed-up" not in every
     assert all(name in every for name in run.table["layer"])
+
+
+def test_an_energy_that_is_a_lower_bound_says_what_is_left_out(run):
+    text = printed(140, print_run, run, None, top=1)
+    bounds = [line.split()[1] for line in text.splitlines() if "at least" in line and line.startswith("energy")]
+    assert bounds == ["asic-45nm", "asic-7nm", "xcup"]
+    assert f"at least: not known, and counted as 0: static power ({', '.join(bounds)}); docs/energy.md" in text
+    adam = replace(run, actions=replace(run.actions, update_roots=5))
+    names = ", ".join(tables().technologies)
+    assert f"update roots ({names})" in printed(200, print_run, adam, None, top=1)
 
 
 def test_notices_are_printed_as_they_are():

@@ -292,6 +292,18 @@ def test_the_front_is_listed_best_first() -> None:
     assert all(len(row) == len(table.headings) == len(table.numeric) for row in table.rows)
 
 
+def test_a_point_of_the_front_has_the_number_by_which_commands_take_it() -> None:
+    frame = sweep().assign(point=range(100, 100 + len(sweep())))
+    inputs = made(frame, front=("k3", "k0", "k5"), store="out/small/store.sqlite")
+    table = front_table(inputs)
+    at = table.headings.index("point")
+    assert sorted(row[at] for row in table.rows) == [("#100", "100"), ("#103", "103"), ("#105", "105")]
+    assert table.numeric[at]
+    assert all(len(row) == len(table.headings) == len(table.numeric) for row in table.rows)
+    assert "<code>dse run out/small#N</code>" in render(inputs)
+    assert "dse run" not in render(made(front=("k3",), store="out/small/store.sqlite"))
+
+
 def test_reasons_give_the_worst_demand_and_what_its_points_share() -> None:
     frame = sweep().assign(constraint=None, demand=math.nan, limit=math.nan, error=None)
     stopped = frame["method"] == "bdwp:2:8"

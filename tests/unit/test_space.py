@@ -160,7 +160,7 @@ BAD = {
     "kind": (BASE + ROWS + '[search]\nkind = "grit"\n', "'search.kind' must be grid, random, .* or \\w+, not 'grit'"),
     "search field": (BASE + ROWS + "[search]\npoint = 3\n", "section 'search' has no field 'point'"),
     "search points": (BASE + ROWS + '[search]\nkind = "random"\npoints = 0\n', "'search.points' must be .* at least 1, not 0"),
-    "search points missing": (BASE + ROWS + '[search]\nkind = "random"\n', "'search.points' must be .* at least 1, not 0"),
+    "search points missing": (BASE + ROWS + '[search]\nkind = "random"\n', "'random' must be told how many points: --points N"),
     "seed": (BASE + ROWS + "[search]\nseed = -1\n", "'search.seed' must be an integer of at least 0, not -1"),
     "too many samples": (BASE + ROWS + '[search]\nkind = "random"\npoints = 3\n', "at most its 2 grid points, not 3"),
     "objectives section": (
@@ -195,7 +195,25 @@ BAD = {
     "constraint no comparison": (BASE + ROWS + '[constraints]\nmust = ["cycles"]\n', "must be one comparison of columns"),
     "constraints section": (BASE + ROWS + '[constraints]\nall = ["cycles < 1"]\n', "'constraints' has no field 'all'"),
     "population": (BASE + ROWS + "[search]\npopulation = -1\n", "'search.population' must be an integer of at least 0, not -1"),
-    "search without points": (BASE + ROWS + '[search]\nkind = "nsga2"\n', "'search.points' must be .* at least 1, not 0"),
+    "search without points": (
+        BASE + ROWS + '[search]\nkind = "nsga2"\n',
+        "'nsga2' must be told how many points: --points",
+    ),
+    "search of no points": (BASE + ROWS + '[search]\nkind = "nsga2"\npoints = 0\n', "'search.points' must be .* at least 1"),
+    "objective a text": (
+        BASE + ROWS + '[objectives]\nminimize = ["method"]\n',
+        "of numbers, which 'method' has none of",
+    ),
+    "objective of a text": (BASE + ROWS + '[objectives]\nminimize = ["method * 2"]\n', "must be of numbers, which 'method'"),
+    "objective of a list": (
+        BASE + '[axes]\n"accelerator.array.dataflows" = [["os"], ["ws"]]\n'
+        '[objectives]\nminimize = ["cycles * accelerator.array.dataflows"]\n',
+        "must be of numbers, which 'accelerator.array.dataflows' has none of",
+    ),
+    "batch of lists": (BASE + "[axes]\nbatch = [1, [2]]\n", "batch must be a positive integer, not \\[2\\]"),
+    "tables as values": (BASE + '[axes]\n"accelerator.pe" = [{lanes = 1}]\n', "as in 'accelerator.pe.FIELD'"),
+    "device without estimate": (BASE + '[axes]\nfit = ["ecp5-85k", "gw1nr-9c"]\n', "not 'gw1nr-9c': nothing estimates gw1n"),
+    "device in a list": (BASE + '[axes]\nfit = [["ecp5-85k"]]\n', "must be one of ecp5-25k, .*not \\['ecp5-85k'\\]"),
     "objective twice": (BASE + ROWS + '[objectives]\nminimize = ["cycles", "cycles"]\n', "each objective once"),
     "unknown setting": (BASE + "[axes]\nbach = [1]\n", "'bach' must be one of accelerator, batch, fit, method, workload"),
     "unknown field": (BASE + '[axes]\n"accelerator.pe.gruop" = [1]\n', "no field 'pe.gruop'; did you mean 'group'"),
@@ -206,6 +224,15 @@ BAD = {
     "workload": (BASE + '[axes]\nworkload = ["resnet"]\n', "Workload 'resnet' must be a trace file or one of"),
     "no accelerator": ("[axes]\nbatch = [1]\n", "Setting 'accelerator' must be a text, not None"),
 }
+
+
+@pytest.mark.parametrize("order", [(1, 16), (16, 1)])
+def test_values_that_exclude_each_other_are_points_and_no_errors(order, read):
+    """Two lanes take two registers; whichever value comes first, and though the first point of all can't be."""
+    space = read(BASE + f'[axes]\n"accelerator.pe.lanes" = [2, 1]\n"accelerator.pe.registers" = {list(order)}\n')
+    assert len(space) == 4
+    with pytest.raises(ConfigError, match="Pe field 'registers' must be at least lanes=2, not 1"):
+        read(BASE + '[axes]\n"accelerator.pe.lanes" = [2, 4]\n"accelerator.pe.registers" = [1]\n')
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -179,6 +179,23 @@ def test_another_schema_is_refused_and_left_alone(path, version):
     assert path.read_bytes() == before
 
 
+def test_a_table_of_another_program_is_refused_and_left_alone(path):
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE points (x)")
+        db.execute("PRAGMA user_version=1")
+    with pytest.raises(StoreError, match="must have a key for each point: another program made this table"):
+        Store(path)
+    with closing(sqlite3.connect(path)) as db:
+        assert [row[1] for row in db.execute("PRAGMA table_info(points)")] == ["x"]
+
+
+def test_rows_that_failed_or_say_nothing_are_tried_again(path):
+    with Store(path) as store:
+        store.add({"key": key, "status": status} for key, status in (("a", "ok"), ("b", "failed"), ("c", None)))
+        store.forget_failed()
+        assert store.keys() == {"a"}
+
+
 def test_a_folder_that_cannot_be_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for below in (tmp_path / "file" / "store.sqlite", tmp_path):

@@ -18,12 +18,10 @@ from dse.store import Store
 from dse.sweep import run_sweep, sweep_frame
 from reports.synthesis.store import source_digest
 from rtl.emit import verilog_of
-from rtl.fpga.build import REPORT, build
+from rtl.fpga.build import REPORT, board_system, build
 from rtl.fpga.synthesize import synthesize
 from rtl.fpga.technology import resources_of
 from rtl.platforms.ulx3s import BOARD
-from rtl.protocol import BAUD
-from rtl.system import System
 from simulator.arch import Accelerator
 from simulator.cost.area import Area, area
 from simulator.cost.devices import DEVICES, Resources
@@ -53,7 +51,7 @@ def build_front_point(folder: Path, console: Console, jobs: int = 2) -> dict[str
 
 def _built(accelerator: Accelerator, folder: Path) -> dict[str, Any]:
     """The build's report (`rtl.fpga.build`), from an earlier run if it came to its end and the RTL is the same."""
-    system = _system(accelerator)
+    system = board_system(accelerator, BOARD, accelerator.clock_hz)
     source = source_digest(verilog_of(system, "unit"))
     kept, report = folder / "source", folder / "build" / REPORT
     if not (kept.exists() and kept.read_text() == source and report.exists()):
@@ -66,18 +64,9 @@ def _around(accelerator: Accelerator) -> Resources:
     """What a board build has around the machine: memories, serial line, bridge. They depend on the bus, not on the array."""
     with tempfile.TemporaryDirectory() as name:
         source = Path(name) / "design.v"
-        source.write_text(verilog_of(_system(accelerator), "unit"))
+        system = board_system(accelerator, BOARD, accelerator.clock_hz)
+        source.write_text(verilog_of(system, "unit"))
         return synthesize([source], "unit", "ecp5", Path(name), without=["unit.machine"]).resources
-
-
-def _system(accelerator: Accelerator) -> System:
-    return System(
-        accelerator,
-        memory_bytes=BOARD.memory_bytes,
-        program_bytes=BOARD.program_bytes,
-        divisor=round(accelerator.clock_hz / BAUD),
-        wide_program=BOARD.wide_program,
-    )
 
 
 def _fastest_that_fits(space: Space, front: pd.DataFrame, around: Resources) -> tuple[Mapping[Any, Any], Accelerator, Area]:
