@@ -43,7 +43,8 @@ class StreamCycles:
     groups: Ints  # by kind: how many
     total: Ints  # cycles
     port: Ints  # cycles in which the port is held
-    loads: Ints  # commands of the busiest queue
+    loads: Ints  # commands for the load engine,
+    outs: Ints  # and for the busier one of the store engine and the busiest unit
     estimate: Ints  # the compiler's, by which it orders the program
     chunks: Ints  # in all passes
     transfers: Ints  # of the port
@@ -167,10 +168,13 @@ class StreamTables:
         operations: list[list[Part]] = []
         sizes: dict[int, int] = {}
         moved: list[tuple[int, int, int]] = []
-        facts = {name: np.zeros(len(ops), np.int64) for name in ("loads", "chunks", "transfers", "read_bytes", "write_bytes")}
+        facts = {
+            name: np.zeros(len(ops), np.int64) for name in ("loads", "outs", "chunks", "transfers", "read_bytes", "write_bytes")
+        }
         for number, (op, cut) in enumerate(zip(ops, cuts, strict=True)):
             units = [_units(op, chunk, self._mapping, self._rows.get(op.name, 0)) for chunk, _ in cut.parts]
             parts: list[Part] = []
+            stores, passed_by = 0, [0, 0, 0]
             for at in range(cut.passes):
                 for (chunk, times), its_units in zip(cut.parts, units, strict=True):
                     writes = chunk.writes if at == cut.passes - 1 else ()
@@ -182,12 +186,15 @@ class StreamTables:
                     size = _bytes((*chunk.reads, *writes))
                     moved.append((sizes.setdefault(size, len(sizes)), number, times))
                     facts["transfers"][number] += times * (len(read) + len(write))
+                    facts["loads"][number] += times * len(read)
+                    stores += times * len(write)
+                    for unit, _ in its_units[at]:
+                        passed_by[unit] += times
                     facts["read_bytes"][number] += times * _bytes(chunk.reads)
                     facts["write_bytes"][number] += times * _bytes(writes)
             operations.append(parts)
-            usual = cut.parts[cut.usual][0]
             facts["chunks"][number] = cut.passes * cut.chunks
-            facts["loads"][number] = max(1, len(usual.reads), len(usual.writes)) * cut.passes * cut.chunks
+            facts["outs"][number] = max(stores, *passed_by)
         port, by_unit = np.zeros((offsets[-1], len(ops)), np.int64), np.zeros((3, offsets[-1], len(ops)), np.int64)
         for number, operation in enumerate(operations):
             for part in operation:
@@ -238,7 +245,7 @@ def _timed(chunks: _Chunks, machines: Machines) -> dict[str, Ints]:
 
 
 _FOUND = (
-    *("total", "port", "loads", "estimate", "chunks", "transfers", "ways", "vector", "update", "prune"),
+    *("total", "port", "loads", "outs", "estimate", "chunks", "transfers", "ways", "vector", "update", "prune"),
     *("read_bytes", "write_bytes"),
 )
 
@@ -273,19 +280,17 @@ def shape_of(op: Work) -> Hashable:
 
 
 class _Cut(NamedTuple):
-    """An operation's chunks: those that are alike, and how often; which of them most are; passes."""
+    """An operation's chunks: those that are alike, and how often; passes."""
 
     parts: list[tuple[Chunk, int]]
-    usual: int
     chunks: int
     passes: int
 
 
 def _cut_up(op: Work, accelerator: Accelerator, mapping: Mapping, row: int) -> _Cut:
     parts = equal_chunks(op, accelerator, pregenerate=mapping.pregenerate, row_elements=row)
-    usual = max(range(len(parts)), key=lambda at: parts[at][1])
     count = sum(times for _, times in parts)
-    return _Cut(parts, usual, count, len(parts[0][0].work) if isinstance(op, Vector) else 1)
+    return _Cut(parts, count, len(parts[0][0].work) if isinstance(op, Vector) else 1)
 
 
 def _units(op: Work, chunk: Chunk, mapping: Mapping, row: int) -> list[list[tuple[int, object]]]:
