@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("sklearn")
 pytest.importorskip("amaranth")
 
+from reports.synthesis.clock import fit_clock
 from reports.synthesis.designs import designs
 from reports.synthesis.errors import held_out, summary
 from reports.synthesis.fit import MOST, fit
@@ -48,6 +49,16 @@ def test_factors_are_the_fit_of_the_stored_runs(technology):
     for part, resources in found["parts"].items():
         for resource in RESOURCES:
             assert stored["parts"][part][resource] == pytest.approx(resources[resource], rel=1e-3, abs=1e-3), part
+
+
+def test_the_clock_is_the_fit_of_the_stored_runs():
+    """And an estimate is the slowest part's, of those that the machine has."""
+    stored = json.loads(COEFFICIENTS.read_text())["ecp5"]["clock"]
+    assert stored == fit_clock()
+    assert area(EDGE, "ecp5").fmax_hz == 1e6 * stored["parts"]["work_buffer"]
+    bare = replace(EDGE, pruner=Pruner(lanes=0), updater=Updater(lanes=0), vector=VectorUnit(lanes=0))
+    parts = {name: hz for name, hz in stored["parts"].items() if name not in ("prune", "update", "vector", "work_buffer")}
+    assert area(bare, "ecp5").fmax_hz == 1e6 * min(parts.values())
 
 
 @pytest.mark.parametrize("technology", TECHNOLOGIES)
