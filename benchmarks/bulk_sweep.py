@@ -63,12 +63,12 @@ def main() -> None:
         further = 1e6 * (found["sweep_cpu_s"] - before["sweep_cpu_s"]) / (found["points"] - before["points"])
         table.add_row(
             f"{found['points']:,}",
-            f"{found['sweep']:.1f}",
+            f"{found['sweep_cpu_s']:.1f}",
             f"{per_point:.0f}",
             f"{further:.0f}",
             f"{1e6 / per_point:,.0f}",
-            f"{found['wall']:.0f}",
-            f"{found['report']:.1f}",
+            f"{found['wall_s']:.0f}",
+            f"{found['report_cpu_s']:.1f}",
             f"{found['report_mb']:.1f}",
             f"{found['folder_mb']:.0f}",
             f"{found['rss_mb']:.0f}",

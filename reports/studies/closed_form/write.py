@@ -208,8 +208,8 @@ def _cost_lines(cost: pd.DataFrame) -> list[str]:
         before = {"points": row["points"], "sweep_cpu_s": row["sweep_cpu_s"]}
     lines += [
         "",
-        f"Measured with {last['cores']} cores, other work on them: load {first['load']:.1f} to {last['load']:.1f}, so that CPU "
-        f"seconds count and the clock says little; Python {last['python']}, numba {last['numba']}, numpy {last['numpy']}.",
+        f"Measured with {last['cores']} cores under a load, with the benchmark's own, of {first['load']:.1f} at first and "
+        f"{last['load']:.1f} at last; Python {last['python']}, numba {last['numba']}, numpy {last['numpy']}.",
     ]
     return lines
 
