@@ -13,13 +13,12 @@ from simulator.schedule import Unsupported
 __all__ = ["COST_COLUMNS", "areas", "cost_columns", "too_large"]
 
 _ENERGY = ("energy_uj", "energy_uj_per_image", "power_w", "edp_js", "unpriced")
+_CLOCK = ("fmax_mhz", "latency_ms")
 COST_COLUMNS = (
-    *(f"{technology}_{name}" for technology in calibration() for name in (*RESOURCES, "extrapolated")),
     *(
         f"{technology}_{name}"
-        for technology in calibration()
-        if calibration()[technology].get("clock")
-        for name in ("fmax_mhz", "latency_ms")
+        for technology, known in calibration().items()
+        for name in (*RESOURCES, "extrapolated", *(_CLOCK if known.get("clock") else ()))
     ),
     *(f"{technology.replace('-', '_')}_{name}" for technology in tables().technologies for name in _ENERGY),
 )
