@@ -1,6 +1,6 @@
 """What to do about a point that can't run: who needs what it lacks, and the way out."""
 
-__all__ = ["advice"]
+__all__ = ["advice", "advised"]
 
 _EXACT = {
     "updater.lanes": "weights are updated there: give it a lane or more",
@@ -23,3 +23,9 @@ _BEGIN = {
 def advice(constraint: str) -> str:
     """For the `constraint` of an `Unsupported`, or "" where it says all that there is."""
     return _EXACT.get(constraint) or next((text for begin, text in _BEGIN.items() if constraint.startswith(begin)), "")
+
+
+def advised(said: str, constraint: str) -> str:
+    """What is said of a refusal, with its `advice` behind."""
+    way_out = advice(constraint)
+    return f"{said} ({way_out})" if way_out else said

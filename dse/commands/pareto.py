@@ -10,7 +10,7 @@ import pandas as pd
 import typer
 
 from dse.accuracy import ACCURACY
-from dse.advice import advice
+from dse.advice import advised
 from dse.commands.options import out, status
 from dse.constraints import account, parse_constraint
 from dse.derived import with_derived
@@ -48,8 +48,8 @@ def say(text: str) -> None:
 
 def say_reason(status: str, reason: str, points: int) -> None:
     """Why so many points did not run, and what to do about it."""
-    way_out = advice(reason) if status == "unsupported" else ""
-    say(f"  {status}: {points:,} x {reason}{way_out and f' ({way_out})'}")
+    said = f"{points:,} x {reason}"
+    say(f"  {status}: {advised(said, reason) if status == 'unsupported' else said}")
 
 
 def summary(

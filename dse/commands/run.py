@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dse.advice import advice
+from dse.advice import advised
 from dse.commands.options import (
     AcceleratorArg,
     AsJson,
@@ -65,8 +65,7 @@ def run_command(
     check_writable(csv, timeline)
     done = evaluate(point, record_events=timeline is not None)
     if isinstance(done, Unsupported):
-        way_out = advice(done.constraint)
-        raise ConfigError(f"Point can't run {point.workload!r}: {done}{way_out and f' ({way_out})'}")
+        raise ConfigError(advised(f"Point can't run {point.workload!r}: {done}", done.constraint))
     dense: Run | None = None
     if baseline and point.method != "dense":
         other = evaluate(make_point(settings | {"method": "dense"}))

@@ -16,7 +16,7 @@ import pandas as pd
 from sklearn.linear_model import LinearRegression
 
 from reports.studies.fpga.place import CHIP
-from reports.synthesis.store import COEFFICIENTS, HERE, source_digest
+from reports.synthesis.store import COEFFICIENTS, HERE, read_runs, source_digest
 from rtl.dma import Dma
 from rtl.emit import verilog_of
 from rtl.fpga.place import place
@@ -46,7 +46,7 @@ def _parts(accelerator: Accelerator) -> list[str]:
 
 def measure_clocks() -> None:
     """Place what is not in the table yet."""
-    rows = pd.read_csv(_TABLE).to_dict("records") if _TABLE.exists() else []
+    rows = read_runs(_TABLE).to_dict("records") if _TABLE.exists() else []
     for preset in ("board-int8", "board-fp16"):
         accelerator = PRESETS[preset].accelerator
         for part in _parts(accelerator):
@@ -81,7 +81,7 @@ def fit_clock() -> dict[str, Any]:
     A format's constant is its PE's own path; what a wider group and a larger array add is fitted to all formats at once, for
     most runs are of INT8. `spread` is the standard deviation among all runs, relative.
     """
-    arrays, parts = pd.read_csv(_ARRAYS), pd.read_csv(_TABLE)
+    arrays, parts = read_runs(_ARRAYS), read_runs(_TABLE)
     formats = [str(form) for form in dict.fromkeys(arrays["format"])]
     rows = arrays.to_dict("records")
     drivers = [clock_drivers(int(row["group"]), int(row["rows"]) * int(row["cols"])) for row in rows]

@@ -9,7 +9,7 @@ import pandas as pd
 import simulator.cost
 from rtl.fpga.technology import FAMILIES
 
-__all__ = ["COEFFICIENTS", "HERE", "path_of", "run_digest", "runs_of", "source_digest"]
+__all__ = ["COEFFICIENTS", "HERE", "path_of", "read_runs", "run_digest", "runs_of", "source_digest"]
 
 HERE = Path(__file__).parent
 COEFFICIENTS = Path(simulator.cost.__file__).parent / "coefficients.json"
@@ -34,4 +34,9 @@ def path_of(technology: str) -> Path:
 
 def runs_of(technology: str) -> pd.DataFrame:
     """The stored runs."""
-    return pd.read_csv(path_of(technology), dtype={"digest": str, "source": str})  # one of digits and an e is no number
+    return read_runs(path_of(technology))
+
+
+def read_runs(table: Path) -> pd.DataFrame:
+    """A table of runs of a tool. Digests are text, though one of digits and an e would pass for a number."""
+    return pd.read_csv(table, dtype={"digest": str, "source": str})

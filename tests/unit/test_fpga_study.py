@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reports.studies.fpga.place import read_runs
 from reports.studies.fpga.points import POINTS, rates
 from reports.studies.fpga.write import write_readme
+from reports.synthesis.store import read_runs
 
 _FOLDER = Path(__file__).parents[2] / "reports" / "studies" / "fpga"
 _RUNS = read_runs(_FOLDER / "arrays.csv")

@@ -8,10 +8,11 @@ from pathlib import Path
 from rich.console import Console
 
 from reports.studies.fpga.front import build_front_point
-from reports.studies.fpga.place import read_runs, run_points
+from reports.studies.fpga.place import run_points
 from reports.studies.fpga.points import POINTS, SEEDS
 from reports.studies.fpga.sat import estimate_sat
 from reports.studies.fpga.write import write_figure, write_readme
+from reports.synthesis.store import read_runs
 
 _FOLDER = Path(__file__).parent
 _TABLE, _BUILT, _SAT = (_FOLDER / name for name in ("arrays.csv", "built.json", "sat.json"))

@@ -11,7 +11,7 @@ import pandas as pd
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from reports.studies.fpga.points import rates
-from reports.synthesis.store import source_digest
+from reports.synthesis.store import read_runs, source_digest
 from rtl.array import Array
 from rtl.emit import verilog_of
 from rtl.fpga.place import ToolError, place
@@ -21,7 +21,7 @@ from rtl.registered import Registered
 from rtl.yosys_shim import YosysError
 from simulator.arch import Accelerator
 
-__all__ = ["CHIP", "place_array", "read_runs", "run_points"]
+__all__ = ["CHIP", "place_array", "run_points"]
 
 CHIP = BOARD.chip
 """The ULX3S's: LFE5U-85F, the slowest speed grade."""
@@ -61,11 +61,6 @@ def place_array(accelerator: Accelerator, seed: int, verilog: str) -> dict[str, 
         "digest": accelerator.digest,
         "source": source_digest(verilog),
     }
-
-
-def read_runs(table: Path) -> pd.DataFrame:
-    """A table of runs. Digests are text, though one of digits and an e would pass for a number."""
-    return pd.read_csv(table, dtype={"digest": str, "source": str})
 
 
 def run_points(points: Iterable[tuple[Accelerator, int]], table: Path) -> pd.DataFrame:
